@@ -1,0 +1,53 @@
+# `make run` and `make test` need Debian with Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Exact versions for every install; pyproject.toml says which ranges are meant to work.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test check format bench lock clean
+
+run: $(VENV)/demo
+	@$(BIN)/uicps-agent demo
+
+test: $(VENV)/dev
+	@.ci/need mosquitto mosquitto
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Side by side with the incumbent; see bench/README.md.
+bench: $(VENV)/demo
+	bench/compare
+
+# Renew constraints.txt with the newest versions inside the ranges.
+lock:
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet -e '.[demo,dev]'
+	$(VENV)/lock/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > constraints.txt
+	rm -rf $(VENV)/lock
+
+clean:
+	rm -rf $(VENV) .demo build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	@# Debian ships venv apart from Python; without it `python3 -m venv` leaves half a folder behind.
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { rm -rf $(VENV); .ci/need no-such-command python3-venv; $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/demo: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV) ..."
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV) ..."
+	@$(PIP) -e '.[demo,dev]'
+	@touch $@ $(VENV)/demo

@@ -1,0 +1,105 @@
+"""The demo's configuration file: the same TOML as a real site's, pointing at the simulated modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKEN = "demo-gateway"  # the simulated centre lets everyone in
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports of the demo. `ambient` is where the agent listens, the others where modules do."""
+
+    main_meter: int = 15020
+    hvac_meter: int = 15021
+    ac: int = 15022
+    ambient: int = 17000
+    center: int = 18830
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    line: str
+    port: int
+    name: str
+    label: str
+    profile: str
+
+
+def write_config(folder: Path, ports: Ports, *, server_port: int = 8080) -> Path:
+    """Write `config.toml` and the token it names into `folder` (made if need be); its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / "center.token"
+    token.write_text(f"{TOKEN}\n", encoding="utf-8")
+    token.chmod(0o600)
+    config = folder / "config.toml"
+    config.write_text(config_text(ports, server_port=server_port), encoding="utf-8")
+    return config
+
+
+def config_text(ports: Ports, *, server_port: int = 8080) -> str:
+    """The text of the demo's configuration file."""
+    return "\n".join((_AGENT.format(server=server_port, center=ports.center), *_lines(ports)))
+
+
+_AGENT = """\
+# Written by `uicps-agent demo`; written anew at each start.
+[agent]
+site = "demo"
+data_dir = "data"
+
+[store]
+
+[server]
+host = "127.0.0.1"
+port = {server}
+
+[[uplink]]
+name = "center"
+kind = "thingsboard"
+host = "127.0.0.1"
+port = {center}
+token_file = "center.token"
+"""
+
+_MODBUS = """\
+[[line]]
+name = "{line}"
+driver = "modbus-tcp"
+host = "127.0.0.1"
+port = {port}
+[[line.device]]
+name = "{name}"
+label = "{label}"
+profile = "{profile}"
+unit_id = 1
+"""
+
+_UDP = """\
+[[line]]
+name = "{line}"
+driver = "udp-json"
+host = "127.0.0.1"
+port = {port}
+[[line.device]]
+name = "{name}"
+label = "{label}"
+profile = "{profile}"
+id = "{name}"
+"""
+
+
+def _lines(ports: Ports) -> Iterator[str]:
+    for module in (
+        _Module("meter-main", ports.main_meter, "main-meter", "Main meter", "eastron-sdm630"),
+        _Module("meter-hvac", ports.hvac_meter, "hvac-meter", "Air conditioning meter", "schneider-pm5xxx"),
+        _Module("ac", ports.ac, "ac-101", "Air conditioner, room 101", "intesis-ac"),
+        _Module("wifi", ports.ambient, "room-101", "Room 101", "ambient-json"),
+    ):
+        text = _UDP if module.profile == "ambient-json" else _MODBUS
+        yield text.format(
+            line=module.line, port=module.port, name=module.name, label=module.label, profile=module.profile
+        )

@@ -1,0 +1,135 @@
+"""How the agent itself is doing, as readings like any other (`agent.*`), and as one status for people."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.drivers import Driver
+from agent.hub import Hub
+from agent.model import Device, Group, Kind, Point, Quality, Reading
+from agent.store import Store
+from agent.uplink import ThingsBoard
+
+LAG_PROBE_S = 0.5
+LAG_HEALTHY_MS_MAX = 2000.0
+
+POINTS = (
+    Point("readings_per_s", "1/s"),
+    Point("values_per_s", "1/s"),
+    Point("stored", "readings", Kind.TOTAL),
+    Point("uncommitted", "readings"),
+    Point("store_size", "MB"),
+    Point("discarded", "readings", Kind.TOTAL),
+    Point("backlog", "readings"),
+    Point("uplinks_connected"),
+    Point("loop_lag_max", "ms"),
+    Point("memory", "MB"),
+    Point("uptime", "s", Kind.TOTAL),
+)
+
+
+class Health:
+    """Watches the event loop and sums up hub, store, lines and uplinks."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        lines: Sequence[Driver],
+        uplinks: Sequence[ThingsBoard],
+        interval_s: float,
+        *,
+        now_s: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
+        self._interval_s, self._now_s, self._clock = interval_s, now_s, clock
+        self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
+        self._started_s = clock()
+        self._lag_ms_max = 0.0
+        self._rates = _Rates(self._started_s)
+
+    async def run(self) -> None:
+        """Publish a reading every interval, for ever."""
+        due_s = self._clock() + self._interval_s
+        while True:
+            before_s = self._clock()
+            await asyncio.sleep(LAG_PROBE_S)
+            self._lag_ms_max = max(self._lag_ms_max, (self._clock() - before_s - LAG_PROBE_S) * 1000)
+            self._rates.update(self._clock(), self._hub)
+            if self._clock() >= due_s:
+                due_s += self._interval_s
+                self._hub.publish((self._reading(),))
+                self._lag_ms_max = 0.0
+
+    def _reading(self) -> Reading:
+        state = self._store.state
+        values = (
+            round(self._rates.readings_per_s, 1),
+            round(self._rates.values_per_s, 1),
+            float(state.committed_seq),
+            float(state.last_seq - state.committed_seq),
+            state.file_bytes / 1e6,
+            float(state.discarded_sent + state.discarded_unsent),
+            float(self._backlog()),
+            float(sum(uplink.state.connected for uplink in self._uplinks)),
+            round(self._lag_ms_max, 1),
+            memory_mb(),
+            round(self._clock() - self._started_s),
+        )
+        return Reading(self.group, round(self._now_s() * 1000), values, Quality.GOOD)
+
+    def _backlog(self) -> int:
+        return max((uplink.state.backlog for uplink in self._uplinks), default=0)
+
+    def status(self) -> Mapping[str, Any]:
+        """All of it by name, for the page, the CLI and a probe; `healthy` is false with `reasons`."""
+        state = self._store.state
+        reasons = ["the store cannot commit"] if state.failing else []
+        if self._lag_ms_max > LAG_HEALTHY_MS_MAX:
+            reasons.append(f"the event loop was held up for {self._lag_ms_max:.0f} ms")
+        return {
+            "healthy": not reasons,
+            "reasons": reasons,
+            "uptime_s": round(self._clock() - self._started_s),
+            "readings_per_s": round(self._rates.readings_per_s, 1),
+            "values_per_s": round(self._rates.values_per_s, 1),
+            "stored_readings": state.committed_seq,
+            "forwarded_readings": sum(uplink.state.delivered_readings for uplink in self._uplinks),
+            "backlog_readings": self._backlog(),
+            "store": state._asdict(),
+            "uplinks": [uplink.state._asdict() for uplink in self._uplinks],
+            "lines": [
+                {"name": line.name, "failing": line.episode.failures > 0, "counters": dict(line.counters)}
+                for line in self._lines
+            ],
+        }
+
+
+class _Rates:
+    """Readings and values a second, over the last few seconds."""
+
+    SPAN = 6
+
+    def __init__(self, now_s: float) -> None:
+        self._marks: list[tuple[float, int, int]] = [(now_s, 0, 0)]
+        self.readings_per_s = self.values_per_s = 0.0
+
+    def update(self, now_s: float, hub: Hub) -> None:
+        self._marks.append((now_s, hub.published_readings, hub.published_values))
+        del self._marks[: -self.SPAN]
+        (from_s, readings, values), (to_s, readings_now, values_now) = self._marks[0], self._marks[-1]
+        span_s = max(to_s - from_s, 1e-3)
+        self.readings_per_s = (readings_now - readings) / span_s
+        self.values_per_s = (values_now - values) / span_s
+
+
+def memory_mb() -> float:
+    """What of this process is resident now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * resource.getpagesize() / 1e6, 1)

@@ -1,0 +1,224 @@
+// The cards: one a device, one table a group of points that are read together.
+// A message only marks what changed; the screen is written once a frame, lines once a second, and
+// only where somebody can see them.
+
+import { Sparkline } from "./sparkline.js";
+import { age, number, t } from "./text.js";
+
+const SLOWEST_MS = 20_000; // what is older than this and three intervals is out of date
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A long name may break after an underscore. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]);
+
+class Row {
+  constructor(point) {
+    this.point = point;
+    this.name = make("th", { scope: "row" }, ...breakable(point.point));
+    this.value = make("td", { class: "value none" });
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    this.spark = point.kind === "state" ? null : new Sparkline(canvas);
+    this.trend = make("td", { class: "spark" }, ...(this.spark ? [canvas] : []));
+    this.element = make("tr", {}, this.name, this.trend, this.value);
+  }
+
+  write(value) {
+    const { unit, kind, states } = this.point;
+    this.value.classList.toggle("none", value == null);
+    if (value == null) {
+      this.value.textContent = t("noValue");
+      this.value.removeAttribute("title");
+      return;
+    }
+    this.value.title = `${value} ${unit}`.trim();
+    if (kind === "state" && states[value] !== undefined) this.value.textContent = states[value];
+    else this.value.replaceChildren(number(value), ...(unit ? [make("small", {}, unit)] : []));
+  }
+
+  draw(nowMs) {
+    if (!this.spark) return;
+    this.spark.draw(nowMs);
+    if (this.spark.low !== null) this.trend.title = `${number(this.spark.low)} – ${number(this.spark.high)}`;
+  }
+}
+
+class Group {
+  constructor(points, seen) {
+    this.rows = new Map(points.map((point) => [point.point, new Row(point)]));
+    this.intervalMs = points[0].interval_ms;
+    this.reading = null;
+    this.dirty = true;
+    this.visible = false;
+    this.quality = make("span", { class: "quality" });
+    this.age = make("span", { class: "age" });
+    this.columns = ["point", "trend", "value"].map((key) => make("th", { scope: "col", "data-t": key }, t(key)));
+    const head = make("thead", { class: "sr" }, make("tr", {}, ...this.columns));
+    const body = make("tbody", {}, ...[...this.rows.values()].map((row) => row.element));
+    this.element = make(
+      "div",
+      { class: "group" },
+      make("div", { class: "group-head" }, this.quality, this.age),
+      make("table", {}, head, body),
+    );
+    seen(this.element, this);
+  }
+
+  take(reading) {
+    if (this.reading && reading.time_ms < this.reading.time_ms) return; // late: history, not the present
+    this.reading = reading;
+    this.dirty = true;
+    for (const [name, row] of this.rows) row.spark?.add(reading.time_ms, reading.values[name] ?? null);
+  }
+
+  write() {
+    if (!this.dirty || !this.visible) return;
+    this.dirty = false;
+    for (const [name, row] of this.rows) row.write(this.reading?.values[name]);
+  }
+
+  tick(nowMs) {
+    if (!this.visible) return;
+    const ageMs = this.reading ? nowMs - this.reading.time_ms : 0;
+    const stale = ageMs > Math.max(SLOWEST_MS, 3 * this.intervalMs);
+    const state = !this.reading ? "none" : stale ? "stale" : this.reading.quality;
+    this.quality.dataset.is = state;
+    this.quality.textContent = this.reading && !stale ? `${t("quality")} ${t(state)}` : t(state);
+    this.age.textContent = this.reading ? t("ago", { age: age(ageMs / 1000) }) : "";
+    this.element.classList.toggle("old", stale);
+    for (const row of this.rows.values()) row.draw(nowMs);
+  }
+}
+
+export class Devices {
+  #home;
+  #note;
+  #groups = new Map(); // "device group" -> Group
+  #cards = []; // { element, groups, text }
+  #shape = "";
+  #filter = "";
+  #skewMs = 0; // the agent's clock less this one
+  #frame = 0;
+  #watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) entry.target.group.visible = entry.isIntersecting;
+    this.#soon();
+    this.tick();
+  }, { rootMargin: "200px" });
+
+  constructor(home, note) {
+    this.#home = home;
+    this.#note = note;
+    setInterval(() => this.tick(), 1000);
+  }
+
+  /** Build the cards; the same points again change nothing. */
+  show(points) {
+    const shape = JSON.stringify(points);
+    if (shape === this.#shape) return;
+    this.clear();
+    this.#shape = shape;
+    for (const [name, own] of grouped(points, "device")) this.#card(name, own);
+    this.#home.replaceChildren(...this.#cards.map((card) => card.element));
+    this.filter(this.#filter);
+  }
+
+  clear() {
+    this.#watch.disconnect();
+    this.#groups.clear();
+    this.#cards = [];
+    this.#shape = "";
+    this.#home.replaceChildren();
+    this.#note.hidden = true;
+  }
+
+  welcome(message) {
+    this.#skewMs = message.time_ms - Date.now();
+    this.take(message);
+    this.tick();
+  }
+
+  take(message) {
+    for (const reading of message.readings) this.#groups.get(`${reading.device} ${reading.group}`)?.take(reading);
+    this.#soon();
+  }
+
+  /** Show only what holds `text`. */
+  filter(text) {
+    this.#filter = text.trim().toLowerCase();
+    let any = false;
+    for (const card of this.#cards) {
+      const whole = card.text.includes(this.#filter);
+      let some = whole;
+      for (const group of card.groups) {
+        let own = false;
+        for (const row of group.rows.values()) {
+          const shown = whole || row.point.id.toLowerCase().includes(this.#filter);
+          row.element.hidden = !shown;
+          own ||= shown;
+        }
+        group.element.hidden = !own;
+        some ||= own;
+      }
+      card.element.hidden = !some;
+      any ||= some;
+    }
+    this.#note.hidden = any || !this.#shape;
+    this.#note.textContent = t(this.#cards.length ? "noMatch" : "noPoints");
+  }
+
+  /** Write everything anew, in the language that is now chosen. */
+  rewrite() {
+    for (const group of this.#groups.values()) group.dirty = true;
+    this.filter(this.#filter);
+    this.#soon();
+    this.tick();
+  }
+
+  tick() {
+    if (document.hidden) return;
+    const nowMs = Date.now() + this.#skewMs;
+    for (const group of this.#groups.values()) group.tick(nowMs);
+  }
+
+  #soon() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      for (const group of this.#groups.values()) group.write();
+    });
+  }
+
+  #card(name, points) {
+    const { label, type } = points[0];
+    const seen = (element, group) => {
+      element.group = group;
+      this.#watch.observe(element);
+    };
+    const groups = grouped(points, "group").map(([group, own]) => {
+      const view = new Group(own, seen);
+      this.#groups.set(`${name} ${group}`, view);
+      return view;
+    });
+    const about = [label ? name : "", type].filter(Boolean).join(" · ");
+    const head = make("header", {}, make("h2", {}, label || name), make("p", {}, about));
+    this.#cards.push({
+      element: make("article", { class: "card device" }, head, ...groups.map((group) => group.element)),
+      groups,
+      text: `${name} ${label} ${type}`.toLowerCase(),
+    });
+  }
+}
+
+/** `[[value, [points]]]` by what `key` is, in the order of the points. */
+export function grouped(points, key) {
+  const found = new Map();
+  for (const point of points) {
+    if (!found.has(point[key])) found.set(point[key], []);
+    found.get(point[key]).push(point);
+  }
+  return [...found];
+}

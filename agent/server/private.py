@@ -1,0 +1,64 @@
+"""Files that only the agent's own account may read, from the first instant they exist."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+MODE = 0o600
+
+
+def make_private(file: Path) -> None:
+    """Make an empty `file` of mode 0600 if there is none. OSError if the folder forbids it."""
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE)
+    try:
+        _give_to_folder_owner(descriptor, file.parent)
+    finally:
+        os.close(descriptor)
+
+
+def create_once(file: Path, content: bytes) -> None:
+    """Write `content` to `file`, whole or not at all; a file that is already there stays as it is."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            _give_to_folder_owner(out.fileno(), file.parent)
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, file)
+        _sync_folder(file.parent)
+    finally:
+        draft.unlink()
+
+
+def read_private(file: Path) -> bytes:
+    """The content of `file`. PermissionError if others could have read it."""
+    with file.open("rb") as source:
+        mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
+        if mode & 0o077:
+            raise PermissionError(
+                f"{file}: expected mode 0600, found {mode:04o}: others may have read the key; "
+                "delete the file to get a new one (everyone logs in again)"
+            )
+        return source.read()
+
+
+def _give_to_folder_owner(descriptor: int, folder: Path) -> None:
+    # `sudo uicps-agent user add` before the first start must not lock the service out.
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The schema of identity.db as numbered files."""

@@ -1,0 +1,109 @@
+"""The composition root: the one place that knows all parts, read from top to bottom.
+
+Two kinds of task. What talks to the outside (lines, uplinks) is supervised: an OSError restarts it
+for ever. Anything else that fails is a bug: it ends the process with its traceback, and systemd
+starts it again. The store is left last, after every task has ended, so its last commit has it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from agent.config import Config
+from agent.drivers import Driver, open_line
+from agent.health import Health
+from agent.hub import Hub
+from agent.server import Server
+from agent.store import Store
+from agent.supervise import Backoff, supervise
+from agent.uplink import ThingsBoard, open_uplink
+
+log = logging.getLogger(__name__)
+
+LINE_BACKOFF = Backoff(first_s=0.5, most_s=10.0)
+
+
+class Service:
+    """The running agent. `run` returns after SIGTERM, SIGINT or `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stopping = asyncio.Event()
+        self._health: Health | None = None
+        self.url = ""
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """What `/api/v1/status` answers; empty before the start."""
+        return self._health.status() if self._health else {}
+
+    def stop(self) -> None:
+        """End `run` in good order."""
+        self._stopping.set()
+
+    async def run(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start everything, await `ready` beside it, and keep it running until told to stop.
+
+        OSError if the store or the server's port cannot be had.
+        """
+        _on_signals(self.stop)
+        options = self._config.options
+        lines = [open_line(line, self._config.profiles) for line in options.line]
+        hub = Hub(group for line in lines for group in line.groups)
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(
+                Store(self._config.data_dir / "readings.db", options.store)
+            )
+            hub.listen(store.append)
+            uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            health = Health(hub, store, lines, uplinks, options.agent.health_interval_s)
+            hub.declare(health.group)
+            self._health = health
+            server = Server(options.server, hub, store, self._config.data_dir, health.status)
+            await stack.enter_async_context(server)
+            self.url = server.url
+            log.info(
+                "site %s: %d devices on %d lines, %s",
+                options.agent.site,
+                len(hub.devices),
+                len(lines),
+                server.url,
+            )
+            works: dict[str, Callable[[], Awaitable[None]]] = {"store": store.run, "health": health.run}
+            works |= {f"line {line.name}": partial(_line, line, hub) for line in lines}
+            works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
+            if ready:
+                works["ready"] = ready
+            await self._run_until_stopped(works)
+
+    async def _run_until_stopped(self, works: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_whole(work), name=name) for name, work in works.items()]
+            await self._stopping.wait()
+            log.info("stopping")
+            for task in running:
+                task.cancel()
+
+
+async def _whole(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _line(line: Driver, hub: Hub) -> None:
+    await supervise(lambda: line.run(hub.publish), line.episode, LINE_BACKOFF)
+
+
+async def _uplink(uplink: ThingsBoard) -> None:
+    await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)

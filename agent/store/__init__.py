@@ -1,0 +1,6 @@
+"""The log on disk: every reading, in the order it came; what an uplink has delivered; the history."""
+
+from agent.store.options import StoreOptions
+from agent.store.store import Store
+
+__all__ = ["Store", "StoreOptions"]

@@ -1,0 +1,90 @@
+"""Real sockets, real files, a real broker: what the tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.model import Device, Group, Point
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port of loopback that nobody listens on."""
+
+    def find(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+def group_of(device: str = "meter", count: int = 2, interval_ms: int = 1000) -> Group:
+    """A group of `count` points p0, p1, ... in volts."""
+    points = tuple(Point(f"p{at}", "V") for at in range(count))
+    return Group(Device(device, "test"), "all", points, interval_ms)
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Wait until `condition()` is true; TimeoutError after `timeout_s`."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+class Mosquitto:
+    """A real broker on loopback that can be killed, frozen and started again."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self._conf = folder / f"mosquitto-{port}.conf"
+        self._conf.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            "max_queued_messages 0\nmax_inflight_messages 0\nuser root\n"
+        )
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+        assert program, "mosquitto is missing: make test installs it, or apt-get install mosquitto"
+        self.process = await asyncio.create_subprocess_exec(
+            program, "-c", str(self._conf), stderr=asyncio.subprocess.DEVNULL
+        )
+        await until(self._listens)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def signal(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    async def kill(self) -> None:
+        if self.process and self.process.returncode is None:
+            self.process.kill()
+        if self.process:
+            await self.process.wait()
+
+
+@asynccontextmanager
+async def mosquitto_on(folder: Path, port: int) -> AsyncIterator[Mosquitto]:
+    broker = Mosquitto(folder, port)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.kill()
+
+
+@pytest.fixture
+async def mosquitto(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Mosquitto]:
+    async with mosquitto_on(tmp_path, free_port()) as broker:
+        yield broker

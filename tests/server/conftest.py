@@ -1,0 +1,123 @@
+"""A real server on a free port, with a real store, a hub to publish to and a user to be."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from argon2 import PasswordHasher
+
+from agent.hub import Hub
+from agent.model import Device, Group, Kind, Point, Quality, Reading
+from agent.server import Role, Server, ServerOptions
+from agent.store import Store
+
+PASSWORD = "uma senha é longa"
+START_MS = 1_767_322_984_678  # 2026-01-02T03:03:04.678Z
+
+# Weak on purpose: the tests are not about the strength of argon2.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+METER = Group(
+    Device("meter", "sdm630", "Main board"),
+    "fast",
+    (
+        Point("voltage", "V"),
+        Point("energy", "kWh", Kind.TOTAL),
+        Point("mode", "", Kind.STATE, {0: "off", 1: "on"}),
+    ),
+    1000,
+)
+SENSOR = Group(Device("sensor", "sht", ""), "all", (Point("temperature", "°C"),), 0)
+
+
+@dataclass
+class Clock:
+    """Seconds, moved by hand."""
+
+    now_s: float = START_MS / 1000
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class Site:
+    """Everything a test of the server needs."""
+
+    hub: Hub
+    store: Store
+    server: Server
+    http: aiohttp.ClientSession
+    clock: Clock
+    monotonic: Clock
+    status: dict[str, object] = field(default_factory=dict)
+
+    def publish(self, *readings: Reading) -> None:
+        self.hub.publish(readings)
+
+    async def login(self, name: str = "ana", password: str = PASSWORD) -> dict[str, Any]:
+        async with self.http.post("/token", headers=basic(name, password)) as reply:
+            body: dict[str, Any] = await reply.json()
+            assert reply.status == 200, body
+            return body
+
+    async def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {(await self.login())['access_token']}"}
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def meter(time_ms: int, voltage: float = 230.0, energy: float = 1.5, mode: float = 1.0) -> Reading:
+    return Reading(METER, time_ms, (voltage, energy, mode), Quality.GOOD)
+
+
+def sensor(time_ms: int, temperature: float = math.nan) -> Reading:
+    return Reading(SENSOR, time_ms, (temperature,), Quality.UNCERTAIN)
+
+
+StartSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
+    """Call it with server options for a running site, with the groups given."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(*groups: Group, **options: Any) -> Site:
+            store = await stack.enter_async_context(Store(tmp_path / "store.db"))
+            hub = Hub(groups or (METER, SENSOR))
+            stop = hub.listen(store.append)
+            stack.callback(stop)
+            clock, monotonic, status = Clock(), Clock(0.0), {}
+            server = Server(
+                ServerOptions(port=0, **options),
+                hub,
+                store,
+                tmp_path,
+                lambda: status,
+                clock=clock,
+                monotonic=monotonic,
+                hasher=CHEAP,
+            )
+            await stack.enter_async_context(server)
+            if await server.users.find("ana") is None:
+                await server.users.add("ana", PASSWORD, Role.VIEWER)
+            http = await stack.enter_async_context(aiohttp.ClientSession(server.url))
+            return Site(hub, store, server, http, clock, monotonic, status)
+
+        yield begin
+
+
+@pytest.fixture
+async def site(start: StartSite) -> Site:
+    return await start()

@@ -1,0 +1,77 @@
+"""Who may import whom, read from the source: the tree shows the architecture, this keeps it so."""
+
+import ast
+from pathlib import Path
+
+import agent
+
+ROOT = Path(agent.__file__).parent
+
+# What each part may use, besides itself. Longer names win ("server" covers "server.app").
+ALLOWED = {
+    "": set(),
+    "model": set(),
+    "schema": set(),
+    "supervise": set(),
+    "hub": {"model"},
+    "store": {"model", "schema", "supervise"},
+    "drivers": {"model", "schema", "supervise"},
+    "control": {"model", "schema"},
+    "uplink": {"model", "schema", "supervise", "store"},
+    "health": {"model", "hub", "store", "drivers", "uplink"},
+    "server": {"model", "schema", "supervise", "hub", "store"},
+    "config": {"schema", "drivers", "server", "store", "uplink"},
+    "service": {"config", "drivers", "health", "hub", "server", "store", "supervise", "uplink"},
+    "demo": {"model", "schema", "drivers", "control"},
+    "demo.run": {"config", "server", "service"},
+    "cli": {"", "config", "schema", "server", "service", "demo.run"},
+    "__main__": {"cli"},
+}
+
+
+def part_of(module: str) -> str:
+    """`agent.store.layout` belongs to `store`."""
+    name = module.removeprefix("agent").removeprefix(".")
+    while name and name not in ALLOWED:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imports_of(file: Path) -> set[str]:
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "agent")
+    return modules
+
+
+def test_nobody_reaches_up() -> None:
+    wrong = []
+    for file in ROOT.rglob("*.py"):
+        module = ".".join(("agent", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+        part = part_of(module)
+        for used in imports_of(file):
+            if used.split(".")[0] != "agent":
+                continue
+            other = part_of(used)
+            same_root = part.split(".")[0] == other.split(".")[0]
+            if other != part and not same_root and other not in ALLOWED[part]:
+                wrong.append(f"{module} uses {used}")
+    assert not wrong
+
+
+def test_only_the_demo_knows_the_demo_broker() -> None:
+    users = [file for file in ROOT.rglob("*.py") if any(m.startswith("amqtt") for m in imports_of(file))]
+    assert all(file.parent.name == "demo" for file in users)
+
+
+def test_files_stay_readable() -> None:
+    long = {
+        str(file.relative_to(ROOT)): count
+        for file in ROOT.rglob("*.py")
+        if (count := len(file.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long

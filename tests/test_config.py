@@ -1,0 +1,170 @@
+"""Every fault of a configuration is found at once, and each says place, expectation and finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import load
+from agent.schema import FaultyFile
+
+GOOD = """
+[agent]
+site = "lab"
+
+[[uplink]]
+name = "center"
+kind = "thingsboard"
+host = "127.0.0.1"
+token_file = "center.token"
+
+[[line]]
+name = "meters"
+driver = "modbus-tcp"
+host = "127.0.0.1"
+port = 5020
+[[line.device]]
+name = "m1"
+profile = "eastron-sdm630"
+unit_id = 1
+
+[[line]]
+name = "wifi"
+driver = "udp-json"
+port = 9000
+[[line.device]]
+name = "room"
+profile = "ambient-json"
+"""
+
+
+def write(folder: Path, text: str, token_mode: int = 0o600) -> Path:
+    token = folder / "center.token"
+    token.write_text("secret\n")
+    token.chmod(token_mode)
+    file = folder / "config.toml"
+    file.write_text(text)
+    return file
+
+
+def faults(folder: Path, text: str, token_mode: int = 0o600) -> list[str]:
+    file = write(folder, text, token_mode)
+    with pytest.raises(FaultyFile) as caught:
+        load(file)
+    return [str(fault).removeprefix(f"{file}: ") for fault in caught.value.faults]
+
+
+def test_a_good_file_is_read_and_its_paths_start_at_the_file(tmp_path: Path) -> None:
+    config = load(write(tmp_path, GOOD))
+    assert config.data_dir == tmp_path / "data"
+    assert config.options.uplink[0].token_file == tmp_path / "center.token"
+    assert set(config.profiles) == {"eastron-sdm630", "ambient-json"}
+    assert not (tmp_path / "data").exists()
+
+
+def test_all_faults_come_together(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("port = 5020", 'port = "5020"')
+        .replace("unit_id = 1", 'unit_id = "5"')
+        .replace('host = "127.0.0.1"\ntoken_file', "token_file")
+        + "[store]\nsize_max_mb = 1\ncommit_intervall_s = 1\n[sever]\n"
+    )
+    assert sorted(faults(tmp_path, text)) == [
+        'line[0].device[0].unit_id: expected a whole number, found "5"',
+        'line[0].port: expected a whole number, found "5020"',
+        "sever: unknown key, did you mean 'server'?",
+        "store.commit_intervall_s: unknown key, did you mean 'commit_interval_s'?",
+        "store.size_max_mb: expected greater than or equal to 8, found 1",
+        "uplink[0].host: expected a value, found none",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("port = 5020", "bautrate = 1", "line[0].bautrate: unknown key; known keys: "),
+        ("port = 5020", "prt = 1", "line[0].prt: unknown key, did you mean 'port'?"),
+        ("unit_id = 1", "unitid = 1", "line[0].device[0].unitid: unknown key, did you mean 'unit_id'?"),
+        ("unit_id = 1", "unit_id = 300", "unit_id: expected less than or equal to 255, found 300"),
+        ('name = "m1"', 'name = "m 1"', "line[0].device[0].name: expected a name of letters, digits"),
+        ('driver = "udp-json"', 'driver = "udp-jason"', "did you mean 'udp-json'?"),
+        ('driver = "udp-json"\n', "", "line[1]: expected a key 'driver' that says what this is, found none"),
+        ('site = "lab"', "", "agent.site: expected a value, found none"),
+        ('site = "lab"', 'site = "lab"\ntimezone = "Mars/Base"', "expected a time zone like"),
+        ('site = "lab"', 'site = "lab"\nlog_level = "loud"', "agent.log_level: expected"),
+        ("port = 5020", "timeout_s = nan", "line[0].timeout_s: expected a finite number, found NaN"),
+        ('profile = "eastron-sdm630"', 'profile = "estron"', "no profile of this name; known profiles:"),
+        ('profile = "eastron-sdm630"', 'profile = "ambient-json"', 'a profile for driver = "modbus"'),
+        ('name = "m1"', 'name = "room"', "expected each device once, 'room' is also at line[0]"),
+        ('name = "m1"', 'name = "agent"', "expected another name: 'agent' is the agent itself"),
+        ('name = "wifi"', 'name = "meters"', "line[1].name: expected each line once"),
+        ("unit_id = 1", 'unit_id = 1\n[[line.device]]\nname = "m2"\nprofile = "eastron-sdm630"\nunit_id = 1',
+         "line[0].device[1].unit_id: expected each unit id once, 1 is also at line[0].device[0].unit_id"),
+        ("center.token", "other.token", "uplink[0].token_file: expected a readable file with the secret"),
+        ('kind = "thingsboard"', 'kind = "thingsbored"', "uplink[0].kind: expected 'thingsboard', found"),
+        ('kind = "thingsboard"', 'kind = "thingsboard"\nca_file = "ca.pem"', "expected tls = true beside it"),
+    ],
+)  # fmt: skip
+def test_each_fault_has_its_words(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    found = faults(tmp_path, GOOD.replace(old, new, 1))
+    assert any(expected in fault for fault in found), found
+
+
+def test_a_secret_others_can_read_is_a_fault_with_its_mending(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, GOOD, token_mode=0o644)
+    assert fault.startswith(
+        "uplink[0].token_file: expected a file that others cannot read, found mode 644: chmod 600"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("[agent\n", "expected TOML:"), ("x = '\xff'".encode("latin-1"), "expected TOML:")],
+)
+def test_what_is_not_toml_is_said(tmp_path: Path, text: str | bytes, expected: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(FaultyFile, match=expected):
+        load(file)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FaultyFile, match="expected a readable file: No such file"):
+        load(tmp_path / "none.toml")
+
+
+PROFILE = 'driver = "modbus"\ntitle = "x"\nsource = ["test"]\n[[group]]\nname = "all"\n'
+
+
+def test_faults_of_a_profile_name_its_file_and_where_it_is_used(tmp_path: Path) -> None:
+    own = tmp_path / "profiles"
+    own.mkdir()
+    (own / "mine.toml").write_text(PROFILE + '[[group.point]]\nname = "v"\nadress = 3\n')
+    text = GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "profiles"').replace(
+        "eastron-sdm630", "mine"
+    )
+    (fault,) = faults(tmp_path, text)
+    assert fault.startswith("line[0].device[0].profile: ")
+    assert "mine.toml: group[0].point[0].adress: unknown key, did you mean 'address'?" in fault
+    assert "mine.toml: group[0].point[0].address: expected a value, found none" in fault
+
+
+def test_a_users_profile_wins_over_a_built_in_one(tmp_path: Path) -> None:
+    own = tmp_path / "profiles"
+    own.mkdir()
+    (own / "eastron-sdm630.toml").write_text(PROFILE + '[[group.point]]\nname = "v"\naddress = 3\n')
+    config = load(write(tmp_path, GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "profiles"')))
+    assert config.profiles["eastron-sdm630"].title == "x"  # type: ignore[attr-defined]
+
+
+def test_a_point_twice_in_a_profile_is_a_fault(tmp_path: Path) -> None:
+    own = tmp_path / "profiles"
+    own.mkdir()
+    (own / "mine.toml").write_text(PROFILE + '[[group.point]]\nname = "v"\naddress = 3\n' * 2)
+    text = GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "profiles"').replace(
+        "eastron-sdm630", "mine"
+    )
+    (fault,) = faults(tmp_path, text)
+    assert "expected each point once, found twice: v" in fault

@@ -1,0 +1,68 @@
+"""The documentation against the code: every option, with its true default, in the example."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from agent.config import AgentOptions, load
+from agent.drivers.modbus.tcp import ModbusDeviceOptions, ModbusTcpOptions
+from agent.drivers.udp import UdpDeviceOptions, UdpJsonOptions
+from agent.server.options import ServerOptions
+from agent.store import StoreOptions
+from agent.uplink.thingsboard import ThingsBoardOptions
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+
+# Each table of the example, in its order, and the class that reads it.
+TABLES: list[type[BaseModel]] = [
+    AgentOptions,
+    StoreOptions,
+    ServerOptions,
+    ThingsBoardOptions,
+    ModbusTcpOptions,
+    ModbusDeviceOptions,
+    UdpJsonOptions,
+    UdpDeviceOptions,
+]
+
+
+def sections() -> list[str]:
+    """The text of each table, without its head."""
+    return re.split(r"^\[+[a-z.]+\]+.*$", EXAMPLE, flags=re.MULTILINE)[1:]
+
+
+@pytest.mark.parametrize(("table", "at"), [(table, at) for at, table in enumerate(TABLES)])
+def test_every_option_is_there_with_its_default(table: type[BaseModel], at: int) -> None:
+    text = sections()[at]
+    written: dict[str, Any] = tomllib.loads(text)
+    off = set(re.findall(r"^# ([a-z_]+) = ", text, flags=re.MULTILINE))
+    fields = {name: field for name, field in table.model_fields.items() if name != "device"}
+    assert set(written) | off == set(fields)
+    for name, field in fields.items():
+        if field.default is PydanticUndefined:
+            assert name in written, f"{name} has no default: show one"
+        elif field.default is None:
+            assert name in off, f"{name} is off by default: show it commented"
+        elif name not in off:
+            assert str(field.default) == str(written[name]), name
+
+
+def test_the_example_is_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(EXAMPLE, encoding="utf-8")
+    token = tmp_path / "center.token"
+    token.touch(mode=0o600)
+    config = load(file)
+    assert len(config.options.line) == 2
+
+
+def test_every_table_is_covered() -> None:
+    assert len(sections()) == len(TABLES)
