@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator
@@ -33,6 +33,7 @@ class AgentOptions(Options):
     data_dir: FilePath = Path("data")
     profile_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
+    trust_clock: Literal["synchronised", "always"] = "synchronised"
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     health_interval_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.clock import Clock
 from agent.drivers import Driver
-from agent.hub import Hub
+from agent.hub import Hub, Listener
 from agent.model import Device, Group, Kind, Point, Quality, Reading
 from agent.store import Store
 from agent.uplink import ThingsBoard
@@ -38,19 +39,21 @@ class Health:
 
     def __init__(
         self,
+        publish: Listener,
         hub: Hub,
         store: Store,
         lines: Sequence[Driver],
         uplinks: Sequence[ThingsBoard],
-        interval_s: float,
         *,
-        now_s: Callable[[], float] = time.time,
-        clock: Callable[[], float] = time.monotonic,
+        interval_s: float,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._publish, self._stamps = publish, clock
         self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
-        self._interval_s, self._now_s, self._clock = interval_s, now_s, clock
+        self._interval_s, self._clock = interval_s, monotonic
         self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
-        self._started_s = clock()
+        self._started_s = monotonic()
         self._lag_ms_max = 0.0
         self._rates = _Rates(self._started_s)
 
@@ -64,7 +67,7 @@ class Health:
             self._rates.update(self._clock(), self._hub)
             if self._clock() >= due_s:
                 due_s += self._interval_s
-                self._hub.publish((self._reading(),))
+                self._publish((self._reading(),))
                 self._lag_ms_max = 0.0
 
     def _reading(self) -> Reading:
@@ -82,7 +85,7 @@ class Health:
             memory_mb(),
             round(self._clock() - self._started_s),
         )
-        return Reading(self.group, round(self._now_s() * 1000), values, Quality.GOOD)
+        return Reading(self.group, round(self._stamps.now_s() * 1000), values, Quality.GOOD)
 
     def _backlog(self) -> int:
         return max((uplink.state.backlog for uplink in self._uplinks), default=0)
@@ -96,6 +99,8 @@ class Health:
         return {
             "healthy": not reasons,
             "reasons": reasons,
+            "clock_trusted": self._stamps.trusted,
+            "held_readings": state.held,
             "uptime_s": round(self._clock() - self._started_s),
             "readings_per_s": round(self._rates.readings_per_s, 1),
             "values_per_s": round(self._rates.values_per_s, 1),

@@ -48,6 +48,11 @@ class Hub:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def restamp(self, shift_ms: int) -> None:
+        """Shift the image: its readings were stamped with a clock that is known better now."""
+        for group, reading in self._latest.items():
+            self._latest[group] = reading._replace(time_ms=reading.time_ms + shift_ms)
+
     def publish(self, readings: Sequence[Reading]) -> None:
         """Make `readings` known: the image first, then each listener in the order it came."""
         for reading in readings:

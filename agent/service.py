@@ -15,13 +15,15 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from agent.clock import Clock
 from agent.config import Config
 from agent.drivers import Driver, open_line
 from agent.health import Health
-from agent.hub import Hub
+from agent.hub import Hub, Listener
 from agent.server import Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
+from agent.timekeeping import Timekeeper
 from agent.uplink import ThingsBoard, open_uplink
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ class Service:
         """
         _on_signals(self.stop)
         options = self._config.options
-        lines = [open_line(line, self._config.profiles) for line in options.line]
+        clock = Clock(options.agent.trust_clock)
+        lines = [open_line(line, self._config.profiles, clock.now_s) for line in options.line]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(
@@ -62,7 +65,12 @@ class Service:
             )
             hub.listen(store.append)
             uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
-            health = Health(hub, store, lines, uplinks, options.agent.health_interval_s)
+            timekeeper = Timekeeper(clock, store, hub)
+            await timekeeper.begin()
+            publish = timekeeper.publish
+            health = Health(
+                publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
+            )
             hub.declare(health.group)
             self._health = health
             server = Server(options.server, hub, store, self._config.data_dir, health.status)
@@ -75,8 +83,12 @@ class Service:
                 len(lines),
                 server.url,
             )
-            works: dict[str, Callable[[], Awaitable[None]]] = {"store": store.run, "health": health.run}
-            works |= {f"line {line.name}": partial(_line, line, hub) for line in lines}
+            works: dict[str, Callable[[], Awaitable[None]]] = {
+                "store": store.run,
+                "clock": timekeeper.run,
+                "health": health.run,
+            }
+            works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
                 works["ready"] = ready
@@ -95,8 +107,8 @@ async def _whole(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
-async def _line(line: Driver, hub: Hub) -> None:
-    await supervise(lambda: line.run(hub.publish), line.episode, LINE_BACKOFF)
+async def _line(line: Driver, publish: Listener) -> None:
+    await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
 
 
 async def _uplink(uplink: ThingsBoard) -> None:

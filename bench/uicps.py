@@ -19,6 +19,21 @@ import types
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
+AGENT = """[agent]
+site = "bench"
+trust_clock = "always"
+profile_dir = "profiles"
+[server]
+port = {port}
+"""
+UPLINK = """
+[[uplink]]
+name = "center"
+kind = "thingsboard"
+host = "{mqtt_host}"
+port = {mqtt_port}
+token_file = "center.token"
+"""
 LINE = """
 [[line]]
 name = "L{port}"
@@ -37,11 +52,7 @@ interval_s = {interval_s}
 
 def config(spec, port):
     """The agent's configuration for a bench `spec`; `port` is for its own server."""
-    parts = [
-        f'[agent]\nsite = "bench"\nprofile_dir = "profiles"\nlog_level = "info"\n[server]\nport = {port}\n',
-        f'[[uplink]]\nname = "center"\nkind = "thingsboard"\nhost = "{spec["mqtt_host"]}"\n'
-        f'port = {spec["mqtt_port"]}\ntoken_file = "center.token"\n',
-    ]
+    parts = [AGENT.format(port=port), UPLINK.format(**spec)]
     for port_at in range(spec["sim_ports"]):
         units = [unit for unit in range(1, spec["devices"] + 1) if (unit - 1) % spec["sim_ports"] == port_at]
         if units:

@@ -33,6 +33,7 @@ PASSWORD = "correct horse"
 CONFIG = """
 [agent]
 site = "lab"
+trust_clock = "always"
 profile_dir = "profiles"
 [server]
 port = {server}

@@ -49,6 +49,7 @@ _AGENT = """\
 # Written by `uicps-agent demo`; written anew at each start.
 [agent]
 site = "demo"
+trust_clock = "always"
 data_dir = "data"
 
 [store]

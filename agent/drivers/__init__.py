@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
@@ -42,7 +43,10 @@ DRIVERS = {
 }
 
 
-def open_line(options: LineOptions, profiles: Mapping[str, Any]) -> Driver:
-    """The driver of a line. `profiles` holds, by name, the profile of each of its devices."""
+def open_line(
+    options: LineOptions, profiles: Mapping[str, Any], now_s: Callable[[], float] = time.time
+) -> Driver:
+    """The driver of a line. `profiles` holds, by name, the profile of each of its devices; readings are
+    stamped with `now_s`, Unix seconds."""
     driver, _ = DRIVERS[options.driver]
-    return driver(options, profiles)
+    return driver(options, profiles, now_s=now_s)

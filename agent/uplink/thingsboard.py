@@ -157,9 +157,9 @@ class ThingsBoard:
 
     async def _wait_beyond(self, session: Session, cursor: int) -> None:
         """Until there is something to send; a moment longer, so that one wake-up serves many readings."""
-        if self._store.last_seq - cursor >= self._options.batch_readings_max:
+        if self._store.released_seq - cursor >= self._options.batch_readings_max:
             return
-        if self._store.last_seq <= cursor:
+        if self._store.released_seq <= cursor:
             news = asyncio.ensure_future(self._store.wait_beyond(cursor))
             try:
                 await asyncio.wait((news, session.gone), return_when=asyncio.FIRST_COMPLETED)

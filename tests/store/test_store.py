@@ -137,7 +137,7 @@ async def test_a_disk_that_refuses_costs_nothing_until_memory_is_full(
         store.append(readings(10))
         await store.commit()
         # A second writer holds the file: what SQLite then says is what a full disk makes it say.
-        await store._db.execute("PRAGMA busy_timeout = 1")
+        await store._disk._db.execute("PRAGMA busy_timeout = 1")
         blocker = sqlite3.connect(tmp_path / "r.db", isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         for start in range(10, 910, 100):
@@ -226,6 +226,52 @@ async def test_history_survives_a_changed_layout(tmp_path: Path) -> None:
     assert [tuple(reading.values) for reading in found] == [(1.0, 2.0), (1.0, 2.0, 3.0)]
 
 
+async def test_what_was_stamped_without_trust_is_held_shifted_and_released(tmp_path: Path) -> None:
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-1", 0, trusted=True)
+        store.append(readings(3))
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-2", -500, trusted=False)
+        store.append(readings(5))  # stamped 1000, 1001, ...
+        await store.commit()
+        store.append(readings(5, 5))
+        assert [seq for seq, _ in await everything(store, 0)] == [1, 2, 3]
+        waiting = asyncio.create_task(store.wait_beyond(3))
+        assert store.state.held == 10
+        await store.restamp(1_000_000)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await store.release()
+        await asyncio.wait_for(waiting, 1)
+        expected = [1000, 1001, 1002, *range(1_001_000, 1_001_010)]
+        assert [time_ms for _, time_ms in await everything(store)] == expected
+    async with Store(tmp_path / "r.db") as store:
+        assert [time_ms for _, time_ms in await everything(store)] == expected
+
+
+async def test_a_restart_in_the_same_boot_still_holds_and_another_boot_lets_go(tmp_path: Path) -> None:
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-1", 0, trusted=False)
+        store.append(readings(3))
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-1", 7000, trusted=False)  # somebody set the clock meanwhile
+        store.append(readings(3))
+        assert store.released_seq == 0
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-2", 0, trusted=False)
+        store.append(readings(3))
+        assert store.released_seq == 6
+    async with Store(tmp_path / "r.db") as store:
+        await store.begin_epoch("boot-2", 50_000, trusted=True)
+        store.append(readings(1, 100_000))
+        times = [time_ms for _, time_ms in await everything(store)]
+    shifted = [*range(8000, 8003), *range(1000, 1003), *range(51_000, 51_003), 101_000]
+    assert times == shifted
+    with sqlite3.connect(tmp_path / "r.db") as db:
+        offsets = db.execute("SELECT first_seq, offset_ms, trusted FROM epoch ORDER BY 1").fetchall()
+    assert offsets == [(1, 7000, 1), (4, 7000, 1), (7, 50_000, 1), (10, 50_000, 1)]
+
+
 async def test_a_newer_database_is_refused_with_a_way_out(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db"):
         pass
@@ -241,4 +287,4 @@ async def test_migration_is_whole_or_not_at_all_and_only_once(tmp_path: Path) ->
         await migrate(db)
         await migrate(db)
         rows = await db.execute_fetchall("PRAGMA user_version")
-        assert [tuple(row) for row in rows] == [(1,)]
+        assert [tuple(row) for row in rows] == [(2,)]

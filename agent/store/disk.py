@@ -1,0 +1,218 @@
+"""The log's file: all of its SQL, and nothing else. The store decides what is done when.
+
+One connection writes, one reads, each in a thread of its own. Errors are sqlite3's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import aiosqlite
+
+from agent.model import Group, Quality, Reading
+from agent.store import layout
+from agent.store.schema import migrate
+
+WAL_BYTES_MAX = 16 * 1024 * 1024
+ROWS_PER_STEP = 500
+
+Numbered = tuple[int, Reading]
+
+
+class Kept(NamedTuple):
+    """What a file holds when it is opened."""
+
+    last_seq: int
+    cursors: dict[str, int]
+    counters: dict[str, int]
+
+
+class Disk:
+    """The open file. Entered once; RuntimeError if it belongs to a newer agent."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._ids: dict[Group, int] = {}
+        self._groups: dict[int, Group] = {}
+
+    async def __aenter__(self) -> Self:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._db = await aiosqlite.connect(self._file)
+        try:
+            await self._db.execute("PRAGMA journal_mode = WAL")
+            await self._db.execute("PRAGMA synchronous = FULL")
+            await self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+            await migrate(self._db)
+            self._reader = await self._open_reader()
+            await self._load_groups()
+        except BaseException:
+            await self._db.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._reader.close()
+        await self._db.close()
+
+    async def _open_reader(self) -> aiosqlite.Connection:
+        return await aiosqlite.connect(f"file:{self._file}?mode=ro", uri=True)
+
+    async def _load_groups(self) -> None:
+        rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
+        self._groups = {key: layout.decode(device, name, shape) for key, device, name, shape in rows}
+
+    async def kept(self) -> Kept:
+        """Where an earlier run stopped."""
+        cursors = await self._db.execute_fetchall("SELECT name, seq FROM cursor")
+        counters = await self._db.execute_fetchall("SELECT name, count FROM counter")
+        last = await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
+        return Kept(last, dict(map(tuple, cursors)), dict(map(tuple, counters)))
+
+    async def _number(self, sql: str) -> int:
+        ((value,),) = await self._db.execute_fetchall(sql)
+        return int(value or 0)
+
+    async def size_bytes(self) -> int:
+        """What the file holds; pages that were freed and wait for use do not count."""
+        pages = await self._number("PRAGMA page_count") - await self._number("PRAGMA freelist_count")
+        return pages * await self._number("PRAGMA page_size")
+
+    # ---------------------------------------------------------------- in
+
+    async def write(self, first: int, batch: Sequence[Reading], cursors: Mapping[str, int]) -> None:
+        """`batch`, numbered from `first` on, and cursors, in one transaction; all or nothing."""
+        try:
+            for group in {reading.group for reading in batch} - self._ids.keys():
+                self._ids[group] = await self._group_id(group)
+            rows = self._rows(first, batch)
+            await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
+            await self._db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(cursors.items()))
+            await self._db.commit()
+        except sqlite3.Error:
+            self._ids.clear()  # those given out in the lost transaction are not on disk
+            await self._roll_back()
+            raise
+
+    async def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            await self._db.rollback()
+
+    async def _group_id(self, group: Group) -> int:
+        row = layout.encode(group)
+        insert = "INSERT OR IGNORE INTO point_group (device, name, layout) VALUES (?, ?, ?)"
+        await self._db.execute(insert, row)
+        find = "SELECT id FROM point_group WHERE (device, name, layout) = (?, ?, ?)"
+        ((key,),) = await self._db.execute_fetchall(find, row)
+        self._groups[key] = group
+        return int(key)
+
+    def _rows(self, first: int, batch: Sequence[Reading]) -> Iterator[tuple[int, int, int, int, bytes]]:
+        ids = self._ids
+        for seq, (group, time_ms, values, quality) in enumerate(batch, first):
+            yield seq, ids[group], time_ms, int(quality), layout.packer(len(values)).pack(*values)
+
+    async def oldest_seq(self) -> int:
+        return await self._number("SELECT min(seq) FROM reading")
+
+    async def discard(self, until: int, counters: Mapping[str, int]) -> None:
+        """Forget the readings up to `until`, and remember the counters, in one transaction."""
+        try:
+            await self._db.execute("DELETE FROM reading WHERE seq <= ?", (until,))
+            insert = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
+            await self._db.executemany(insert, list(counters.items()))
+            await self._db.commit()
+        except sqlite3.Error:
+            await self._roll_back()
+            raise
+
+    # ---------------------------------------------------------------- epochs
+
+    async def begin_epoch(
+        self, first: int, boot_id: str, offset_ms: int, *, trusted: bool
+    ) -> tuple[int | None, int]:
+        """A new epoch from `first` on; the first reading held back (None: none), and what its time lacks.
+
+        What an earlier boot left untrusted can not be known better any more: it is let go.
+        """
+        await self._db.execute("UPDATE epoch SET trusted = 1 WHERE boot_id <> ?", (boot_id,))
+        held = "SELECT first_seq, offset_ms FROM epoch WHERE NOT trusted ORDER BY first_seq LIMIT 1"
+        earlier = list(await self._db.execute_fetchall(held))
+        # With an earlier start's readings this epoch is shifted too, to `offset_ms`.
+        known_ms = earlier[0][1] if earlier and not trusted else offset_ms
+        row = (first, boot_id, known_ms, trusted)
+        await self._db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
+        await self._db.commit()
+        if earlier:
+            return earlier[0][0], offset_ms - earlier[0][1]
+        return (None if trusted else first), 0
+
+    async def restamp(self, first: int, shift_ms: int) -> None:
+        """Shift the times of the readings from `first` on, and the offset of their epochs; all or nothing."""
+        shift = "UPDATE reading SET time_ms = time_ms + ? WHERE seq >= ?"
+        offset = "UPDATE epoch SET offset_ms = offset_ms + ? WHERE NOT trusted"
+        try:
+            await self._db.execute(shift, (shift_ms, first))
+            await self._db.execute(offset, (shift_ms,))
+            await self._db.commit()
+        except sqlite3.Error:
+            await self._roll_back()
+            raise
+
+    async def trust_epochs(self) -> None:
+        await self._db.execute("UPDATE epoch SET trusted = 1")
+        await self._db.commit()
+
+    # ---------------------------------------------------------------- out
+
+    async def read(self, after: int, before: int, limit: int) -> list[Numbered]:
+        """Up to `limit` readings with `after` < seq < `before`."""
+        sql = (
+            "SELECT seq, group_id, time_ms, quality, packed FROM reading"
+            " WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?"
+        )
+        rows = await self._reader.execute_fetchall(sql, (after, before, limit))
+        return [(row[0], self._reading(*row[1:])) for row in rows]
+
+    def _reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
+        return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
+
+    @contextlib.asynccontextmanager
+    async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:
+        """A connection of its own, so that a long read holds nobody up."""
+        reader = await self._open_reader()
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def history(
+        self,
+        reader: aiosqlite.Connection,
+        between: tuple[int, int],
+        points: Collection[str],
+        period_ms: tuple[int, int],
+    ) -> AsyncGenerator[list[Reading], None]:
+        """Readings with any of `points`, after < seq <= until, from <= time < to; a few at a time."""
+        sql = (
+            "SELECT seq, group_id, time_ms, quality, packed FROM reading"
+            " WHERE seq > ? AND seq <= ? AND group_id IN (SELECT value FROM json_each(?))"
+            " AND time_ms >= ? AND time_ms < ? ORDER BY seq LIMIT ?"
+        )
+        wanted = set(points)
+        keys = json.dumps([key for key, group in self._groups.items() if wanted & set(group.point_ids)])
+        after, until = between
+        while True:
+            rows = list(await reader.execute_fetchall(sql, (after, until, keys, *period_ms, ROWS_PER_STEP)))
+            if rows:
+                yield [self._reading(*row[1:]) for row in rows]
+            if len(rows) < ROWS_PER_STEP:
+                return
+            after = rows[-1][0]

@@ -1,0 +1,86 @@
+"""Between clock, hub and store: what is stamped while the clock may be wrong is marked, held, put right.
+
+Until the clock is trusted every reading is UNCERTAIN at best and stays on the box. When it is, all of
+them are shifted by what the clock was off, in the store and in the image, and the uplinks may have them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from agent.clock import Clock, boot_id
+from agent.hub import Hub
+from agent.model import Quality, Reading
+from agent.store import Store
+from agent.supervise import Episode
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 1.0
+IN_FLIGHT_S = 120.0  # longer than any driver takes between stamp and publish
+
+WAY_OUT = (
+    "the clock of this box is not synchronised: readings are kept here and not forwarded until it is; "
+    'if it is right all the same (a battery-backed clock, say), set [agent] trust_clock = "always"'
+)
+
+
+class Timekeeper:
+    """Drivers publish through it; `begin` before they do, `run` beside them."""
+
+    def __init__(self, clock: Clock, store: Store, hub: Hub) -> None:
+        self._clock, self._store, self._hub = clock, store, hub
+        self._episode = Episode(log, "clock")
+        self._last_shift_ms = 0
+        self._shifted_s = 0.0
+        self._owed_ms = 0
+
+    async def begin(self) -> None:
+        """Tell the store which boot stamps from here on."""
+        await self._store.begin_epoch(boot_id(), self._clock.offset_ms, trusted=self._clock.trusted)
+        if not self._clock.trusted:
+            self._episode.failed(WAY_OUT)
+
+    def publish(self, readings: Sequence[Reading]) -> None:
+        """To the hub; marked and, if stamped just before a shift, shifted."""
+        if not self._clock.certain:
+            readings = [r._replace(quality=min(r.quality, Quality.UNCERTAIN)) for r in readings]
+        if self._last_shift_ms:
+            readings = [self._late(reading) for reading in readings]
+        self._hub.publish(readings)
+
+    def _late(self, reading: Reading) -> Reading:
+        """A reading that was under way when the clock was put right."""
+        now_s = self._clock.now_s()
+        if now_s - self._shifted_s > IN_FLIGHT_S:
+            self._last_shift_ms = 0
+        shifted_ms = reading.time_ms + self._last_shift_ms
+        now_ms = now_s * 1000
+        nearer = abs(shifted_ms - now_ms) < abs(reading.time_ms - now_ms)
+        return reading._replace(time_ms=shifted_ms) if nearer else reading
+
+    async def run(self) -> None:
+        """Watch the clock for ever."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            shift_ms = self._clock.check()
+            if shift_ms:
+                self._hub.restamp(shift_ms)
+                self._last_shift_ms, self._shifted_s = shift_ms, self._clock.now_s()
+                self._owed_ms += shift_ms
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Bring the store up to what the clock knows; what a disk refuses is tried again."""
+        try:
+            if self._owed_ms:
+                await self._store.restamp(self._owed_ms)
+                self._owed_ms = 0
+            if self._clock.trusted:
+                await self._store.release()
+                self._episode.ended()
+        except sqlite3.Error as error:
+            self._episode.failed(f"cannot date the kept readings, trying again: {error}")

@@ -1,0 +1,117 @@
+"""The stamping clock against wall clocks that are wrong, jump and are set back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.clock import SLOW_RATE, Clock, boot_id, kernel_synchronised, since_boot_s
+
+
+class Box:
+    """A machine: time since boot, a wall clock that can be set, an NTP state."""
+
+    def __init__(self, wall_s: float = 1_000_000.0) -> None:
+        self.boot_s = 10.0
+        self._wall_at_boot_s = wall_s - 10.0
+        self.synchronised = False
+
+    def wall_s(self) -> float:
+        return self._wall_at_boot_s + self.boot_s
+
+    def set_wall(self, by_s: float) -> None:
+        self._wall_at_boot_s += by_s
+
+    def clock(self, trust: str = "synchronised") -> Clock:
+        return Clock(
+            trust,  # type: ignore[arg-type]
+            wall_s=self.wall_s,
+            boot_s=lambda: self.boot_s,
+            synchronised=lambda: self.synchronised,
+        )
+
+
+def test_what_was_stamped_before_trust_is_shifted_with_the_clock() -> None:
+    box = Box(wall_s=100.0)
+    clock = box.clock()
+    assert not clock.trusted
+    assert not clock.certain
+    before_s = clock.now_s()
+    box.boot_s += 30
+    assert clock.check() == 0
+    box.set_wall(1_700_000_000)
+    box.synchronised = True
+    assert clock.check() == 1_700_000_000_000
+    assert clock.trusted
+    assert clock.certain
+    assert clock.now_s() == pytest.approx(box.wall_s())
+    shifted_s = before_s + 1_700_000_000
+    assert clock.now_s() - shifted_s == pytest.approx(30)
+
+
+def test_before_trust_every_jump_shifts_and_none_is_lost() -> None:
+    box = Box()
+    clock = box.clock()
+    stamp_s, shift_ms = clock.now_s(), 0
+    for by_s in (3600.0, -7200.0, 0.5, 86400.0):
+        box.boot_s += 5
+        box.set_wall(by_s)
+        shift_ms += clock.check()
+    box.synchronised = True
+    shift_ms += clock.check()
+    assert clock.now_s() - (stamp_s + shift_ms / 1000) == pytest.approx(20)
+
+
+def test_a_trusted_clock_follows_a_jump_ahead_and_shifts_nothing() -> None:
+    box = Box()
+    clock = box.clock("always")
+    box.set_wall(3600)
+    assert clock.check() == 0
+    assert clock.now_s() == pytest.approx(box.wall_s())
+    assert clock.certain
+
+
+def test_a_clock_set_back_is_approached_slowly_and_uncertain() -> None:
+    box = Box()
+    clock = box.clock("always")
+    box.set_wall(-10)
+    last_s = clock.now_s()
+    seconds = 0
+    while seconds < 300:
+        clock.check()
+        box.boot_s += 0.5
+        seconds += 0.5
+        assert clock.now_s() > last_s
+        assert clock.now_s() - last_s >= 0.5 * SLOW_RATE - 1e-9
+        last_s = clock.now_s()
+        if abs(clock.now_s() - box.wall_s()) < 0.06:
+            break
+        if box.wall_s() - clock.now_s() < -2.2:
+            assert not clock.certain
+    assert 90 <= seconds <= 110
+    clock.check()
+    assert clock.certain
+    before_s = clock.now_s()
+    box.boot_s += 10
+    clock.check()
+    assert clock.now_s() - before_s == pytest.approx(10, abs=0.06)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 30), st.floats(-1e5, 1e5)), max_size=60))
+def test_once_trusted_no_two_stamps_are_equal_or_reversed(steps: list[tuple[float, float]]) -> None:
+    box = Box(wall_s=1e9)
+    clock = box.clock("always")
+    last_s = clock.now_s()
+    for elapsed_s, jump_s in steps:
+        box.boot_s += elapsed_s
+        box.set_wall(jump_s)
+        clock.check()
+        assert clock.now_s() > last_s
+        last_s = clock.now_s()
+
+
+def test_this_machine_answers() -> None:
+    assert kernel_synchronised() in (True, False)
+    assert len(boot_id()) == 36
+    assert since_boot_s() > 0
