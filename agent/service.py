@@ -57,7 +57,8 @@ class Service:
         _on_signals(self.stop)
         options = self._config.options
         clock = Clock(options.agent.trust_clock)
-        lines = [open_line(line, self._config.profiles, clock.now_s) for line in options.line]
+        state_dir = self._config.data_dir / "lines"
+        lines = [open_line(line, self._config.profiles, state_dir, clock.now_s) for line in options.line]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(
@@ -65,6 +66,7 @@ class Service:
             )
             hub.listen(store.append)
             uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,6 +17,7 @@ import aiosqlite
 
 from agent.model import Group, Quality, Reading
 from agent.store import layout
+from agent.store.journal import Record
 from agent.store.schema import migrate
 
 WAL_BYTES_MAX = 16 * 1024 * 1024
@@ -68,6 +69,23 @@ class Disk:
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
         self._groups = {key: layout.decode(device, name, shape) for key, device, name, shape in rows}
+
+    @property
+    def ids(self) -> Mapping[Group, int]:
+        """The row of each group that was written or registered in this run."""
+        return self._ids
+
+    async def register(self, groups: Iterable[Group]) -> None:
+        """Give each group its row before its first reading."""
+        for group in groups:
+            self._ids[group] = await self._group_id(group)
+        await self._db.commit()
+
+    async def recover(self, records: Sequence[Record]) -> None:
+        """Write what a journal kept, in one transaction; of groups that this file knows."""
+        known = [record for record in records if record.group_id in self._groups]
+        await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", known)
+        await self._db.commit()
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""

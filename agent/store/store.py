@@ -4,7 +4,7 @@ Rules.
 1. `append` is a plain call: it numbers the readings and keeps them in memory. Nothing waits for a disk.
 2. `run` commits what has come, in one transaction a second at most (WAL, synchronous=FULL), together
    with the cursors: after a power cut the newest second may be missing, never a cursor ahead of its
-   readings. The one writer is `run`.
+   readings. The one writer is `run`. What is not committed is in a journal that outlives the process.
 3. The newest readings stay in memory, so that a reader that keeps up never touches the disk.
 4. What is not committed is bounded too: a disk that refuses for long costs the oldest of it, counted.
 5. Beyond `size_max_mb` the oldest readings go, and those that no uplink had sent are counted.
@@ -17,14 +17,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from agent.model import Reading
+from agent.model import Group, Reading
 from agent.store.disk import ROWS_PER_STEP, Disk, Numbered
+from agent.store.journal import Journal
 from agent.store.options import StoreOptions
 from agent.supervise import Episode
 
@@ -54,6 +55,7 @@ class Store:
 
     def __init__(self, file: Path, options: StoreOptions | None = None) -> None:
         self._disk, self._options = Disk(file), options or StoreOptions()
+        self._journal = Journal(file.with_suffix(".journal"))
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
@@ -71,6 +73,7 @@ class Store:
         """Open or make the file. RuntimeError if it belongs to a newer agent, sqlite3.Error if it is bad."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._disk)
+            await self._recover(stack)
             kept = await self._disk.kept()
             self._cursors, self._cursors_kept = dict(kept.cursors), kept.cursors
             for name in self._discarded:
@@ -82,6 +85,24 @@ class Store:
             self._closing = stack.pop_all()
         return self
 
+    async def _recover(self, stack: AsyncExitStack) -> None:
+        """Bring in what an earlier run had not committed when it was killed."""
+        try:
+            await asyncio.to_thread(self._journal.open)
+        except OSError as error:
+            log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
+            return
+        stack.callback(self._journal.close)
+        records = list(self._journal.records((await self._disk.kept()).last_seq))
+        if records:
+            await self._disk.recover(records)
+            log.info("store: %d readings of the last moments before a kill were saved", len(records))
+        self._journal.restart(0, (), {})
+
+    async def register(self, groups: Iterable[Group]) -> None:
+        """Say which groups will come, so that even their first readings outlive a kill."""
+        await self._disk.register(groups)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -92,6 +113,7 @@ class Store:
 
     def append(self, readings: Sequence[Reading]) -> None:
         """Number and keep `readings`; they are on disk after the next commit."""
+        self._journal.add(self.last_seq + 1, readings, self._disk.ids)
         self._recent.extend(readings)
         self._wake()
 
@@ -149,7 +171,12 @@ class Store:
                 self._committed, self._cursors_kept = last, cursors
                 self._commits += 1
                 self._episode.ended()
+            self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
+
+    def _journal_anew(self) -> None:
+        first = self._committed + 1
+        self._journal.restart(first, self._recent[first - self._recent_first :], self._disk.ids)
 
     def _give_up_surplus(self) -> None:
         """Give up the oldest readings that neither disk nor memory can hold."""
@@ -232,6 +259,7 @@ class Store:
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
             ]
+            self._journal_anew()
 
     async def release(self) -> None:
         """The clock is trusted: nothing is held back any more."""

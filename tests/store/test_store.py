@@ -102,30 +102,32 @@ KILLED = """
 import asyncio, os, sys
 from pathlib import Path
 from agent.store import Store
-from tests.store.test_store import readings
+from tests.store.test_store import GROUP, readings
 
 async def main():
     async with Store(Path(sys.argv[1])) as store:
+        await store.register([GROUP])
         for at in range(200):
             store.append(readings(10, at * 10))
             await store.commit()
             store.delivered("center", store.last_seq)
-            print(store.state.committed_seq, flush=True)
             store.append(readings(1, 10_000))
+            print(store.last_seq, flush=True)
         os.kill(os.getpid(), 9)
 
 asyncio.run(main())
 """
 
 
-async def test_kill_9_keeps_what_was_committed_and_no_cursor_beyond_it(tmp_path: Path) -> None:
+async def test_kill_9_loses_nothing_and_leaves_no_cursor_beyond_the_log(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "r.db")]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     promised = int(done.stdout.split()[-1])
     async with Store(tmp_path / "r.db") as store:
         found = await everything(store)
         assert [seq for seq, _ in found] == list(range(1, promised + 1))
-        assert 0 < store.cursor("center") <= promised
+        assert 0 < store.cursor("center") < promised
+        assert store.state.committed_seq == promised
 
 
 async def test_a_disk_that_refuses_costs_nothing_until_memory_is_full(
