@@ -12,6 +12,7 @@ run: $(VENV)/demo
 
 test: $(VENV)/dev
 	@.ci/need mosquitto mosquitto
+	@.ci/need mbpoll mbpoll
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent.server import IDENTITY_FILE, Role, UserError, Users
 from agent.service import Service
 
 EXIT_FAULTY = 2
+EXIT_INTERRUPTED = 130
 DEMO_FOLDER = Path(".demo")
 
 
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError, RuntimeError) as error:
         print(f"uicps-agent: {error}", file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, EOFError):
+        print("\nuicps-agent: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return code
 
 
@@ -133,14 +138,11 @@ def _user_list(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    try:
-        from agent.demo.run import demo  # noqa: PLC0415 - an optional extra, absent on a real box
-    except ModuleNotFoundError as missing:
-        print(
-            f"the demo needs its extra: pip install 'uicps-agent[demo]' ({missing.name} is missing)",
-            file=sys.stderr,
-        )
+    if find_spec("amqtt") is None:
+        print("the demo needs its extra: pip install 'uicps-agent[demo]'", file=sys.stderr)
         return 1
+    from agent.demo.run import demo  # noqa: PLC0415 - an optional extra, absent on a real box
+
     start_logging("warning")
     _asyncio(demo(arguments.folder, arguments.port, fresh=arguments.fresh))
     return 0

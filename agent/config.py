@@ -7,9 +7,9 @@ used once, units used once per line, secrets present. It opens no port and touch
 from __future__ import annotations
 
 import os
+import ssl
 import stat
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, field_validator
 
 from agent.drivers import DRIVERS, LineOptions
-from agent.drivers.modbus.tcp import ModbusTcpOptions
 from agent.drivers.profile import find
-from agent.drivers.udp import UdpJsonOptions
+from agent.drivers.serial.line import SerialLinesOptions, wire_faults
+from agent.drivers.udp import UdpOptions, key_faults
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
-from agent.uplink import UplinkOptions
+from agent.uplink import UplinkOptions, secret
 
 
 class AgentOptions(Options):
@@ -34,7 +34,7 @@ class AgentOptions(Options):
     profile_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
     trust_clock: Literal["synchronised", "always"] = "synchronised"
-    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     health_interval_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
 
     @field_validator("timezone")
@@ -68,16 +68,23 @@ class Config(NamedTuple):
 
 def load(file: Path) -> Config:
     """The configuration in `file`, or FaultyFile with every fault of it and of its profiles."""
-    options = validate(ConfigFile, _with_paths(load_toml(file), file.resolve().parent), str(file))
+    data = _with_paths(load_toml(file), file.resolve().parent)
     faults: list[Fault] = []
-    profiles = _profiles(options, str(file), faults)
-    faults += [Fault(str(file), path, text) for path, text in _contradictions(options)]
-    if faults:
+    options = None
+    try:
+        options = validate(ConfigFile, data, str(file))
+    except FaultyFile as faulty:
+        faults += faulty.faults
+    # What follows looks at the tables as they are written, so that it is found in the same round.
+    profiles = _profiles(data, str(file), faults)
+    texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
+    faults += [Fault(str(file), path, text) for path, text in texts]
+    if faults or options is None:
         raise FaultyFile(faults)
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
 
-PATH_KEYS = ("data_dir", "profile_dir", "token_file", "ca_file")
+PATH_KEYS = ("data_dir", "profile_dir", "token_file", "ca_file", "key_file")
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
@@ -94,23 +101,40 @@ def _with_paths(data: Any, folder: Path) -> Any:
     }
 
 
-def _profiles(options: ConfigFile, file: str, faults: list[Fault]) -> dict[str, BaseModel]:
+def _tables(data: Any, key: str, path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """The tables of a list of tables, each with its key path; what is not a table is left out."""
+    found = data.get(key) if isinstance(data, dict) else None
+    items = found if isinstance(found, list) else []
+    return [(f"{path}{key}[{at}]", item) for at, item in enumerate(items) if isinstance(item, dict)]
+
+
+def _devices(data: Any) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Every device with its key path and its line."""
+    return [
+        (path, line, device)
+        for line_path, line in _tables(data, "line")
+        for path, device in _tables(line, "device", f"{line_path}.")
+    ]
+
+
+def _profiles(data: Any, file: str, faults: list[Fault]) -> dict[str, BaseModel]:
     """The profiles that the devices name; what is wrong with them is added to `faults` once."""
-    folder = options.agent.profile_dir
-    folders = (folder,) if folder else ()
+    agent = data.get("agent")
+    folder = agent.get("profile_dir") if isinstance(agent, dict) else None
+    folders = (Path(folder),) if isinstance(folder, str) else ()
     profiles: dict[str, BaseModel] = {}
     tried: set[tuple[str, str]] = set()
-    for line_at, line in enumerate(options.line):
-        _, model = DRIVERS[line.driver]
-        for device_at, device in enumerate(line.device):
-            if (line.driver, device.profile) in tried:
-                continue
-            tried.add((line.driver, device.profile))
-            path = f"line[{line_at}].device[{device_at}].profile"
-            try:
-                profiles[device.profile] = _read_profile(device.profile, folders, model, line.driver)
-            except FaultyFile as fault:
-                faults.append(Fault(file, path, str(fault)))
+    for path, line, device in _devices(data):
+        driver, name = line.get("driver"), device.get("profile")
+        if not isinstance(driver, str) or not isinstance(name, str):
+            continue
+        if driver not in DRIVERS or (driver, name) in tried:
+            continue
+        tried.add((driver, name))
+        try:
+            profiles[name] = _read_profile(name, folders, DRIVERS[driver][1], driver)
+        except FaultyFile as faulty:
+            faults += [Fault(file, f"{path}.profile", str(fault)) for fault in faulty.faults]
     return profiles
 
 
@@ -124,57 +148,79 @@ def _read_profile(name: str, folders: tuple[Path, ...], model: type[BaseModel], 
     return read(model, file)
 
 
-def _contradictions(options: ConfigFile) -> Iterator[tuple[str, str]]:
-    """What is wrong between tables, as key path and text."""
-    yield from _twice(((f"line[{at}].name", line.name) for at, line in enumerate(options.line)), "line")
-    yield from _twice(((f"uplink[{at}].name", up.name) for at, up in enumerate(options.uplink)), "uplink")
-    devices = [
-        (f"line[{line_at}].device[{at}]", line, device)
-        for line_at, line in enumerate(options.line)
-        for at, device in enumerate(line.device)
-    ]
-    yield from _twice(((f"{path}.name", device.name) for path, _, device in devices), "device")
+def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong between tables, and with the files they name, as key path and text."""
+    lines, uplinks, devices = _tables(data, "line"), _tables(data, "uplink"), _devices(data)
+    yield from _twice("line", "name", lines)
+    yield from _twice("uplink", "name", uplinks)
+    yield from _twice("device", "name", [(path, device) for path, _, device in devices])
     for path, _, device in devices:
-        if device.name == "agent":
+        if device.get("name") == "agent":
             yield f"{path}.name", "expected another name: 'agent' is the agent itself"
-    for line_at, line in enumerate(options.line):
-        table = f"line[{line_at}].device"
-        if isinstance(line, ModbusTcpOptions):
-            yield from _twice(
-                ((f"{table}[{n}].unit_id", d.unit_id) for n, d in enumerate(line.device)), "unit id"
-            )
-        if isinstance(line, UdpJsonOptions):
-            yield from _twice(((f"{table}[{n}].id", d.id or d.name) for n, d in enumerate(line.device)), "id")
-    yield from _clashing_sockets(options)
-    for at, uplink in enumerate(options.uplink):
-        yield from _secret_faults(f"uplink[{at}].token_file", uplink.token_file)
-        if uplink.ca_file and not uplink.tls:
-            yield f"uplink[{at}].ca_file", "expected tls = true beside it: without TLS it is never used"
-        if uplink.ca_file and not uplink.ca_file.is_file():
-            yield f"uplink[{at}].ca_file", f"expected a readable file, found none at {uplink.ca_file}"
+    for path, line in lines:
+        own = _tables(line, "device", f"{path}.")
+        if str(line.get("driver")).startswith("modbus"):
+            yield from _twice("unit id", "unit_id", own, default=1)
+        yield from _twice("id", "id", own)
+    yield from _twice("UDP port", "port", [at for at in lines if at[1].get("driver") == "udp"])
+    yield from _twice("serial port", "port", [at for at in lines if isinstance(at[1].get("port"), str)])
+    yield from _file_faults(data, [*lines, *uplinks])
 
 
-def _clashing_sockets(options: ConfigFile) -> Iterator[tuple[str, str]]:
-    udp = [(at, line) for at, line in enumerate(options.line) if isinstance(line, UdpJsonOptions)]
-    yield from _twice(((f"line[{at}].port", line.port) for at, line in udp), "UDP port")
+def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the files and folders that the tables name."""
+    agent = data.get("agent")
+    folder = agent.get("profile_dir") if isinstance(agent, dict) else None
+    if isinstance(folder, str) and not Path(folder).is_dir():
+        yield "agent.profile_dir", f"expected a folder, found none at {folder}"
+    for path, table in tables:
+        for key in ("token_file", "key_file"):
+            if isinstance(secret := table.get(key), str) and secret:
+                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key == "token_file")
+        if isinstance(ca_file := table.get("ca_file"), str):
+            yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
 
 
-def _twice(items: Iterable[tuple[str, Hashable]], noun: str) -> Iterator[tuple[str, str]]:
-    items = list(items)
-    counts = Counter(value for _, value in items)
+def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:
+    if not tls:
+        yield path, "expected tls = true beside it: without TLS it is never used"
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        yield path, f"expected certificates in PEM in {file}: {error.strerror or error}"
+
+
+def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
+    for at, line in enumerate(options.line):
+        if isinstance(line, UdpOptions):
+            yield from ((f"line[{at}].{path}", text) for path, text in key_faults(line))
+        if isinstance(line, SerialLinesOptions):
+            yield from ((f"line[{at}].{path}", text) for path, text in wire_faults(line, profiles))
+
+
+def _twice(
+    noun: str, key: str, tables: Iterable[tuple[str, dict[str, Any]]], default: Hashable = None
+) -> Iterator[tuple[str, str]]:
+    """The tables whose `key` another one before them has too."""
     first: dict[Hashable, str] = {}
-    for path, value in items:
-        if counts[value] > 1 and value in first:
-            yield path, f"expected each {noun} once, {value!r} is also at {first[value]}"
-        first.setdefault(value, path)
+    for path, table in tables:
+        value = table.get(key) or default
+        if not isinstance(value, str | int):
+            continue
+        if value in first:
+            yield f"{path}.{key}", f"expected each {noun} once, {value!r} is also at {first[value]}"
+        first.setdefault(value, f"{path}.{key}")
 
 
-def _secret_faults(path: str, file: Path) -> Iterator[tuple[str, str]]:
+def _secret_faults(path: str, file: Path, *, one_line: bool) -> Iterator[tuple[str, str]]:
     try:
         mode = file.stat().st_mode
         file.open("rb").close()
+        if one_line:
+            secret(file)
     except OSError as error:
-        yield path, f"expected a readable file with the secret, {file}: {error.strerror}"
+        reason = error.strerror or str(error).removeprefix(f"{file}: ")
+        yield path, f"expected a readable file with the secret, {file}: {reason}"
         return
-    if os.name == "posix" and mode & (stat.S_IRWXO):
+    if os.name == "posix" and mode & stat.S_IRWXO:
         yield path, f"expected a file that others cannot read, found mode {mode & 0o777:o}: chmod 600 {file}"

@@ -12,7 +12,7 @@ from typing import Any
 from agent.clock import Clock
 from agent.drivers import Driver
 from agent.hub import Hub, Listener
-from agent.model import Device, Group, Kind, Point, Quality, Reading
+from agent.model import NAN, Device, Group, Kind, Point, Quality, Reading
 from agent.store import Store
 from agent.uplink import ThingsBoard
 
@@ -135,6 +135,9 @@ class _Rates:
 
 
 def memory_mb() -> float:
-    """What of this process is resident now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    """What of this process is resident now, in MB; NaN if the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return NAN
     return round(pages * resource.getpagesize() / 1e6, 1)

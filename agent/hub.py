@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from agent.model import Device, Group, Reading
+from agent.model import Device, Group, Quality, Reading
 
 Listener = Callable[[Sequence[Reading]], None]
 
@@ -57,8 +57,10 @@ class Hub:
         """Make `readings` known: the image first, then each listener in the order it came."""
         for reading in readings:
             newest = self._latest.get(reading.group)
-            # A module may deliver old readings late; they are history, not the present.
-            if newest is None or reading.time_ms >= newest.time_ms:
+            # A module may deliver old readings late; they are history, not the present. That nothing is
+            # available any more is always the present.
+            late = newest is not None and reading.time_ms < newest.time_ms
+            if not late or reading.quality is Quality.BAD:
                 self._latest[reading.group] = reading
             self.published_values += len(reading.values)
         self.published_readings += len(readings)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -23,6 +23,20 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _host(text: str) -> str:
+    labels = text.removesuffix(".").split(".")
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        labels = []
+    if not labels or len(text) > 253 or any(not each or each.isspace() for each in labels):
+        raise ValueError(f"expected a host name or an address, found {json.dumps(text[:80])}")
+    return text
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
 
 
 def _as_path(value: object) -> object:
@@ -89,6 +103,8 @@ def validate(model: type[Model], data: Mapping[str, Any], file: str) -> Model:
 
 def _fault(model: type[BaseModel], data: Mapping[str, Any], file: str, detail: ErrorDetails) -> Fault:
     keys = _written_keys(data, detail["loc"])
+    if detail["type"] == "union_tag_invalid":
+        keys.append(str(detail["ctx"]["discriminator"]).strip("'"))
     return Fault(file, key_path(keys), _text(model, data, keys, detail))
 
 
@@ -123,9 +139,11 @@ def key_path(keys: Iterable[int | str]) -> str:
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a table",
+    "finite_number": "a finite number",
     "float_type": "a number",
     "int_from_float": "a whole number",
     "int_type": "a whole number",
+    "is_instance_of": "a path in quotes",
     "list_type": "a list",
     "model_attributes_type": "a table",
     "model_type": "a table",
@@ -147,10 +165,9 @@ def _text(model: type[BaseModel], data: Any, keys: Sequence[int | str], detail: 
         key = str(context["discriminator"]).strip("'")
         return f"expected a key {key!r} that says what this is, found none"
     if kind == "union_tag_invalid":
-        key, known = str(context["discriminator"]).strip("'"), str(context["expected_tags"])
+        known, found = str(context["expected_tags"]), str(context["tag"])
         names = [name.strip().strip("'") for name in known.split(",")]
-        found = str(context["tag"])
-        return f'{key}: expected one of {known}, found "{found}"{_did_you_mean(found, names)}'
+        return f'expected one of {known}, found "{found}"{_did_you_mean(found, names)}'
     expected = _EXPECTED.get(kind) or _constraint(detail)
     return f"expected {expected}, found {_shown(detail['input'])}"
 
@@ -159,7 +176,19 @@ def _constraint(detail: ErrorDetails) -> str:
     """Pydantic's own sentence, from "Input should be ..." on, with the pattern of a name in words."""
     if detail["type"] == "string_pattern_mismatch" and detail.get("ctx", {}).get("pattern") == NAME_PATTERN:
         return "a name of letters, digits, '-' and '_'"
+    context = detail.get("ctx", {})
+    if detail["type"] in _LENGTHS:
+        noun = "items" if detail["type"].startswith("too") else "characters"
+        return f"{_LENGTHS[detail['type']]} {context.get('min_length', context.get('max_length'))} {noun}"
     return detail["msg"].removeprefix("Input should be ").removeprefix("String should ")
+
+
+_LENGTHS = {
+    "too_short": "at least",
+    "too_long": "at most",
+    "string_too_short": "at least",
+    "string_too_long": "at most",
+}
 
 
 def _shown(value: object) -> str:

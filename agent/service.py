@@ -8,11 +8,15 @@ starts it again. The store is left last, after every task has ended, so its last
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import resource
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from agent.clock import Clock
@@ -55,12 +59,14 @@ class Service:
         OSError if the store or the server's port cannot be had.
         """
         _on_signals(self.stop)
+        _raise_file_limit()
         options = self._config.options
         clock = Clock(options.agent.trust_clock)
         state_dir = self._config.data_dir / "lines"
         lines = [open_line(line, self._config.profiles, state_dir, clock.now_s) for line in options.line]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
+            stack.enter_context(_alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
                 Store(self._config.data_dir / "readings.db", options.store)
             )
@@ -121,3 +127,24 @@ def _on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system lets us have: each line and each client is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; OSError if another agent has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "agent.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(
+                f"{folder}: another agent works here; stop it, or give this one a data_dir of its own"
+            ) from error
+        yield

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-
-HEALTHY_AFTER_S = 30.0
+from typing import Any
 
 
 class Episode:
@@ -67,29 +65,41 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work`, which must not be cut in half: a cancellation takes effect when it is done."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+        except Exception:  # noqa: S110 - it is the task's, and raised below
+            pass
+    if cancelled and not task.cancelled() and task.exception() is None:
+        raise asyncio.CancelledError
+    task.result()
+
+
 async def supervise(
     run: Callable[[], Awaitable[None]],
     episode: Episode,
     backoff: Backoff | None = None,
     *,
-    clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Run `run` for ever: an OSError (or a group of nothing else) restarts it after a back-off.
 
-    Anything else is a bug and passes through. A run of HEALTHY_AFTER_S forgives earlier failures;
-    `run` itself tells `episode` when it is well again, it knows best when that is.
+    Anything else is a bug and passes through. `run` tells `episode` when it is well, it knows best
+    when that is; a failure after that is a first failure again.
     """
     backoff = backoff or Backoff()
-    failures = 0
     while True:
-        started = clock()
         reason = "ended by itself"
         try:
             await run()
         except* OSError as group:
             reason = describe(group)
-        failures = 1 if clock() - started > HEALTHY_AFTER_S else failures + 1
-        wait_s = backoff.wait_s(failures)
+        wait_s = backoff.wait_s(episode.failures + 1)
         episode.failed(f"{reason}; next try in {wait_s:.1f} s")
         await sleep(wait_s)

@@ -16,6 +16,7 @@ ALLOWED = {
     "hub": {"model"},
     "store": {"model", "schema", "supervise"},
     "drivers": {"model", "schema", "supervise"},
+    "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
     "uplink": {"model", "schema", "supervise", "store"},
     "clock": set(),

@@ -31,11 +31,12 @@ unit_id = 1
 
 [[line]]
 name = "wifi"
-driver = "udp-json"
+driver = "udp"
 port = 9000
 [[line.device]]
 name = "room"
-profile = "ambient-json"
+profile = "ambient"
+unsigned = true
 """
 
 
@@ -59,7 +60,7 @@ def test_a_good_file_is_read_and_its_paths_start_at_the_file(tmp_path: Path) -> 
     config = load(write(tmp_path, GOOD))
     assert config.data_dir == tmp_path / "data"
     assert config.options.uplink[0].token_file == tmp_path / "center.token"
-    assert set(config.profiles) == {"eastron-sdm630", "ambient-json"}
+    assert set(config.profiles) == {"eastron-sdm630", "ambient"}
     assert not (tmp_path / "data").exists()
 
 
@@ -88,19 +89,23 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
         ("unit_id = 1", "unitid = 1", "line[0].device[0].unitid: unknown key, did you mean 'unit_id'?"),
         ("unit_id = 1", "unit_id = 300", "unit_id: expected less than or equal to 255, found 300"),
         ('name = "m1"', 'name = "m 1"', "line[0].device[0].name: expected a name of letters, digits"),
-        ('driver = "udp-json"', 'driver = "udp-jason"', "did you mean 'udp-json'?"),
-        ('driver = "udp-json"\n', "", "line[1]: expected a key 'driver' that says what this is, found none"),
+        ('driver = "udp"', 'driver = "udpp"', "did you mean 'udp'?"),
+        ('driver = "udp"\n', "", "line[1]: expected a key 'driver' that says what this is, found none"),
         ('site = "lab"', "", "agent.site: expected a value, found none"),
         ('site = "lab"', 'site = "lab"\ntimezone = "Mars/Base"', "expected a time zone like"),
         ('site = "lab"', 'site = "lab"\nlog_level = "loud"', "agent.log_level: expected"),
         ("port = 5020", "timeout_s = nan", "line[0].timeout_s: expected a finite number, found NaN"),
         ('profile = "eastron-sdm630"', 'profile = "estron"', "no profile of this name; known profiles:"),
-        ('profile = "eastron-sdm630"', 'profile = "ambient-json"', 'a profile for driver = "modbus"'),
+        ('profile = "eastron-sdm630"', 'profile = "ambient"', 'a profile for driver = "modbus"'),
         ('name = "m1"', 'name = "room"', "expected each device once, 'room' is also at line[0]"),
         ('name = "m1"', 'name = "agent"', "expected another name: 'agent' is the agent itself"),
         ('name = "wifi"', 'name = "meters"', "line[1].name: expected each line once"),
         ("unit_id = 1", 'unit_id = 1\n[[line.device]]\nname = "m2"\nprofile = "eastron-sdm630"\nunit_id = 1',
          "line[0].device[1].unit_id: expected each unit id once, 1 is also at line[0].device[0].unit_id"),
+        ("unsigned = true", "", "line[1].device[0].unsigned: expected a key of 'room' in the key_file"),
+        ("unsigned = true", 'unsigned = true\n[[line.device]]\nname = "r2"\nprofile = "ambient"\nid = "room"',
+         "line[1].device[1].id: expected each id once"),
+        ("port = 9000", 'port = 9000\nkey_file = "none.keys"', "line[1].key_file: expected a readable file"),
         ("center.token", "other.token", "uplink[0].token_file: expected a readable file with the secret"),
         ('kind = "thingsboard"', 'kind = "thingsbored"', "uplink[0].kind: expected 'thingsboard', found"),
         ('kind = "thingsboard"', 'kind = "thingsboard"\nca_file = "ca.pem"', "expected tls = true beside it"),
@@ -110,6 +115,27 @@ def test_each_fault_has_its_words(tmp_path: Path, old: str, new: str, expected: 
     assert old in GOOD
     found = faults(tmp_path, GOOD.replace(old, new, 1))
     assert any(expected in fault for fault in found), found
+
+
+def test_faults_of_every_kind_come_in_one_round(tmp_path: Path) -> None:
+    text = GOOD.replace("port = 5020", "prt = 5020").replace("eastron-sdm630", "estron")
+    text = text.replace('name = "room"', 'name = "m1"').replace("center.token", "none.token")
+    kinds = ("unknown key", "no profile of this name", "expected each device once", "No such file")
+    found = faults(tmp_path, text)
+    assert [sum(kind in fault for fault in found) for kind in kinds] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "x" * 5000, "\x00"])
+def test_a_token_that_cannot_be_one_is_a_fault(tmp_path: Path, token: str) -> None:
+    file = write(tmp_path, GOOD)
+    (tmp_path / "center.token").write_text(token)
+    with pytest.raises(FaultyFile, match="expected one line of text with the token"):
+        load(file)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", ""])
+def test_a_host_that_cannot_be_one_is_a_fault(tmp_path: Path, host: str) -> None:
+    assert any("host" in fault for fault in faults(tmp_path, GOOD.replace("127.0.0.1", host)))
 
 
 def test_a_secret_others_can_read_is_a_fault_with_its_mending(tmp_path: Path) -> None:
@@ -145,10 +171,10 @@ def test_faults_of_a_profile_name_its_file_and_where_it_is_used(tmp_path: Path) 
     text = GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "profiles"').replace(
         "eastron-sdm630", "mine"
     )
-    (fault,) = faults(tmp_path, text)
-    assert fault.startswith("line[0].device[0].profile: ")
-    assert "mine.toml: group[0].point[0].adress: unknown key, did you mean 'address'?" in fault
-    assert "mine.toml: group[0].point[0].address: expected a value, found none" in fault
+    first, second = sorted(faults(tmp_path, text))
+    assert first.startswith("line[0].device[0].profile: ")
+    assert "mine.toml: group[0].point[0].address: expected a value, found none" in first
+    assert "mine.toml: group[0].point[0].adress: unknown key, did you mean 'address'?" in second
 
 
 def test_a_users_profile_wins_over_a_built_in_one(tmp_path: Path) -> None:

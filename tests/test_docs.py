@@ -12,8 +12,16 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from agent.config import AgentOptions, load
-from agent.drivers.modbus.tcp import ModbusDeviceOptions, ModbusTcpOptions
-from agent.drivers.udp import UdpDeviceOptions, UdpJsonOptions
+from agent.drivers.modbus.options import (
+    ModbusDeviceOptions,
+    ModbusRtuOptions,
+    ModbusRtuTcpOptions,
+    ModbusTcpOptions,
+    RtuDeviceOptions,
+)
+from agent.drivers.serial.line import SerialDeviceOptions, SerialLinesOptions
+from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
+from agent.drivers.udp import UdpDeviceOptions, UdpOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
 from agent.uplink.thingsboard import ThingsBoardOptions
@@ -29,8 +37,16 @@ TABLES: list[type[BaseModel]] = [
     ThingsBoardOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
-    UdpJsonOptions,
+    ModbusRtuOptions,
+    RtuDeviceOptions,
+    ModbusRtuTcpOptions,
+    RtuDeviceOptions,
+    UdpOptions,
     UdpDeviceOptions,
+    SerialLinesOptions,
+    SerialDeviceOptions,
+    SmaSpeedwireOptions,
+    SmaDeviceOptions,
 ]
 
 
@@ -50,7 +66,7 @@ def test_every_option_is_there_with_its_default(table: type[BaseModel], at: int)
         if field.default is PydanticUndefined:
             assert name in written, f"{name} has no default: show one"
         elif field.default is None:
-            assert name in off, f"{name} is off by default: show it commented"
+            assert name in off | set(written), f"{name} is off by default: show it, commented if need be"
         elif name not in off:
             assert str(field.default) == str(written[name]), name
 
@@ -60,9 +76,24 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     file.write_text(EXAMPLE, encoding="utf-8")
     token = tmp_path / "center.token"
     token.touch(mode=0o600)
+    token.write_text("T0KEN\n")
+    keys = tmp_path / "modules.keys"
+    keys.touch(mode=0o600)
+    keys.write_text(f"room-101 {'0f' * 32}\n", encoding="utf-8")
     config = load(file)
-    assert len(config.options.line) == 2
+    assert len(config.options.line) == 6
 
 
 def test_every_table_is_covered() -> None:
     assert len(sections()) == len(TABLES)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "bench").glob("*.md"),
+    ):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"

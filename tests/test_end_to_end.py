@@ -74,7 +74,10 @@ class Agent:
         self.folder, self.ports = folder, ports
         (folder / "profiles").mkdir()
         (folder / "config.toml").write_text(CONFIG.format(**ports, **config))
-        for name, secret in {"center.token": "T0KEN", "modules.keys": f"room {demo_key('room').hex()}"}.items():
+        for name, secret in {
+            "center.token": "T0KEN",
+            "modules.keys": f"room {demo_key('room').hex()}",
+        }.items():
             (folder / name).touch(mode=0o600)
             (folder / name).write_text(f"{secret}\n")
         self.log = folder / "agent.log"

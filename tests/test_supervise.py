@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from agent.supervise import Backoff, Episode, describe, supervise
+from agent.supervise import Backoff, Episode, describe, supervise, to_its_end
 
 log = logging.getLogger("test")
 
@@ -14,9 +14,6 @@ class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.sleeps: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now_s
 
     async def sleep(self, wait_s: float) -> None:
         self.sleeps.append(wait_s)
@@ -40,14 +37,14 @@ async def test_an_os_error_restarts_and_a_bug_does_not(caplog: pytest.LogCapture
         raise ConnectionRefusedError("nobody there")
 
     with pytest.raises(asyncio.CancelledError):
-        await supervise(unplugged, Episode(log, "line"), clock=clock, sleep=clock.sleep)
+        await supervise(unplugged, Episode(log, "line"), sleep=clock.sleep)
     assert clock.sleeps == sorted(clock.sleeps, key=lambda s: s > 5)  # grows
 
     async def bug() -> None:
         raise KeyError("not an outage")
 
     with pytest.raises(KeyError):
-        await supervise(bug, Episode(log, "line"), clock=clock, sleep=clock.sleep)
+        await supervise(bug, Episode(log, "line"), sleep=clock.sleep)
 
 
 async def test_a_task_group_of_os_errors_is_an_outage_too() -> None:
@@ -57,24 +54,50 @@ async def test_a_task_group_of_os_errors_is_an_outage_too() -> None:
         raise ExceptionGroup("tasks", [TimeoutError(), OSError("reset")])
 
     with pytest.raises(asyncio.CancelledError):
-        await supervise(unplugged, Episode(log, "line"), clock=clock, sleep=clock.sleep)
+        await supervise(unplugged, Episode(log, "line"), sleep=clock.sleep)
 
 
-async def test_a_long_healthy_run_forgives_earlier_failures() -> None:
+async def test_a_run_that_was_well_forgives_earlier_failures() -> None:
     clock = Clock()
+    episode = Episode(log, "line")
     runs = 0
 
     async def mostly_well() -> None:
         nonlocal runs
         runs += 1
-        clock.now_s += 100 if runs == 4 else 0
+        if runs == 4:
+            episode.ended()
         raise OSError("gone")
 
     with pytest.raises(asyncio.CancelledError):
-        await supervise(mostly_well, Episode(log, "line"), Backoff(1, 100), clock=clock, sleep=clock.sleep)
+        await supervise(mostly_well, episode, Backoff(1, 100), sleep=clock.sleep)
     first, _, third, after = clock.sleeps[:4]
     assert third > first >= 0.5
     assert after <= 1.0
+
+
+async def test_work_that_must_be_whole_ends_before_a_cancellation() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        await asyncio.sleep(0.05)
+        steps.append("done")
+
+    task = asyncio.create_task(to_its_end(work()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps == ["begun", "done"]
+
+    async def failing() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await to_its_end(failing())
 
 
 def test_an_episode_warns_once_and_tells_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.demo.ambient import demo_key
+
 TOKEN = "demo-gateway"  # the simulated centre lets everyone in
 
 
@@ -30,14 +32,19 @@ class _Module:
 
 
 def write_config(folder: Path, ports: Ports, *, server_port: int = 8080) -> Path:
-    """Write `config.toml` and the token it names into `folder` (made if need be); its path."""
+    """Write `config.toml` and the secrets it names into `folder` (made if need be); its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    token = folder / "center.token"
-    token.write_text(f"{TOKEN}\n", encoding="utf-8")
-    token.chmod(0o600)
+    _write_secret(folder / "center.token", TOKEN)
+    _write_secret(folder / "modules.keys", f"room-101 {demo_key('room-101').hex()}")
     config = folder / "config.toml"
     config.write_text(config_text(ports, server_port=server_port), encoding="utf-8")
     return config
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(f"{text}\n", encoding="utf-8")
 
 
 def config_text(ports: Ports, *, server_port: int = 8080) -> str:
@@ -82,9 +89,10 @@ unit_id = 1
 _UDP = """\
 [[line]]
 name = "{line}"
-driver = "udp-json"
+driver = "udp"
 host = "127.0.0.1"
 port = {port}
+key_file = "modules.keys"
 [[line.device]]
 name = "{name}"
 label = "{label}"
@@ -98,9 +106,9 @@ def _lines(ports: Ports) -> Iterator[str]:
         _Module("meter-main", ports.main_meter, "main-meter", "Main meter", "eastron-sdm630"),
         _Module("meter-hvac", ports.hvac_meter, "hvac-meter", "Air conditioning meter", "schneider-pm5xxx"),
         _Module("ac", ports.ac, "ac-101", "Air conditioner, room 101", "intesis-ac"),
-        _Module("wifi", ports.ambient, "room-101", "Room 101", "ambient-json"),
+        _Module("wifi", ports.ambient, "room-101", "Room 101", "ambient"),
     ):
-        text = _UDP if module.profile == "ambient-json" else _MODBUS
+        text = _UDP if module.profile == "ambient" else _MODBUS
         yield text.format(
             line=module.line, port=module.port, name=module.name, label=module.label, profile=module.profile
         )

@@ -2,8 +2,9 @@
 
 Rules: `set` takes engineering values and puts them in registers as the profile says the real device
 does; what is read is exactly what was set last. Holes up to the profile's `max_gap` read 0, longer
-requests than `max_registers` get exception 3, any other address exception 2. Encoding is written here
-anew, not borrowed from the driver's codec: one of the two being wrong must show.
+requests than `max_registers` get exception 3, any other address exception 2 (of bits, pymodbus tells only
+which 16 a request touches: one of them must exist). Encoding is written here anew, not borrowed from the
+driver's codec: one of the two being wrong must show.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from agent.schema import read
 
 _SHAPES = {
     "u16": ">H", "s16": ">h", "u32": ">I", "s32": ">i",
-    "u64": ">Q", "s64": ">q", "f32": ">f", "f64": ">d",
+    "u64": ">Q", "s64": ">q", "f32": ">f", "f64": ">d", "bool": ">H",
 }  # fmt: skip
-_TABLES = {3: "holding", 4: "input", 6: "holding", 16: "holding"}
+_TABLES = {
+    1: "coil", 2: "discrete", 3: "holding", 4: "input", 5: "coil", 6: "holding", 15: "coil", 16: "holding",
+}  # fmt: skip
+_BIT_TABLES = ("coil", "discrete")
 
 
 def profile_named(name: str) -> ModbusProfile:
@@ -65,9 +69,11 @@ class SimulatedDevice:
             for point, decode in zip(group.point, self.profile.decoders(group), strict=True)
         }
         self._writable = {
-            address: point for point in writable for address in self._registers[point].addresses
+            (self._registers[point].table, address): point
+            for point in writable
+            for address in self._registers[point].addresses
         }
-        self._refused: set[int] = set()
+        self._refused: set[tuple[str, int]] = set()
         self._image = _image(self._registers.values(), self.profile.max_gap)
 
     @property
@@ -80,7 +86,10 @@ class SimulatedDevice:
         ValueError if the registers cannot hold it; KeyError if the profile has no such point.
         """
         register = self._registers[point]
-        self._image[register.table].update(zip(register.addresses, register.encode(value), strict=True))
+        image = self._image[register.table]
+        was = [image[address] for address in register.addresses]
+        words = register.encode(value / 10.0 ** self._exponent(register), was)
+        image.update(zip(register.addresses, words, strict=True))
 
     def update(self, values: Mapping[str, float]) -> None:
         """Set several points at once: no request is answered between them."""
@@ -91,7 +100,16 @@ class SimulatedDevice:
         """The engineering value that the registers of a point hold now."""
         register = self._registers[point]
         image = self._image[register.table]
-        return self._decode[point]([image[address] for address in register.addresses], 0)
+        value = self._decode[point]([image[address] for address in register.addresses], 0)
+        exponent = self._exponent(register)
+        return value * 10.0**exponent if exponent >= 0 else value / 10.0**-exponent
+
+    def _exponent(self, register: _Register) -> int:
+        """What the scale register of a point holds; a test puts it there with `set_registers`."""
+        if register.scale_register is None:
+            return 0
+        raw = self._image[register.table][register.scale_register]
+        return raw - 65536 if raw > 32767 else raw
 
     def set_registers(self, table: str, address: int, values: Iterable[int]) -> None:
         """Put raw 16-bit values from `address` on, whatever the profile says of them."""
@@ -99,14 +117,22 @@ class SimulatedDevice:
 
     def refuse(self, *points: str) -> None:
         """Answer exception 2 to every request that touches these points; `refuse()` ends that."""
-        self._refused = {address for point in points for address in self._registers[point].addresses}
+        self._refused = {
+            (self._registers[point].table, address)
+            for point in points
+            for address in self._registers[point].addresses
+        }
 
     def as_simdevice(self) -> SimDevice:
         """The device as pymodbus's server wants it; every request comes to `_answer`."""
-        mapped = [address for image in self._image.values() for address in image]
+        mapped = [
+            address // 16 if table in _BIT_TABLES else address
+            for table, image in self._image.items()
+            for address in image
+        ]
         first, count = min(mapped), max(mapped) - min(mapped) + 1
         data = SimData(first, count=count, values=0, datatype=DataType.REGISTERS)
-        return SimDevice(self.unit_id, [data], action=self._answer)
+        return SimDevice(self.unit_id, [data], use_bit_addressing=True, action=self._answer)
 
     async def _answer(  # noqa: PLR0917 - pymodbus fixes the signature
         self,
@@ -121,27 +147,53 @@ class SimulatedDevice:
         self.requests += 1
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        image = self._image.get(_TABLES.get(function, ""))
+        table = _TABLES.get(function, "")
+        image = self._image.get(table)
         if image is None:
             return ExcCodes.ILLEGAL_FUNCTION
+        if table in _BIT_TABLES:
+            return self._answer_bits(table, start, address, count, registers, values)
         if count > self.profile.max_registers:
             return ExcCodes.ILLEGAL_VALUE
         wanted = range(address, address + count)
-        if any(each not in image or each in self._refused for each in wanted):
+        if any(each not in image or (table, each) in self._refused for each in wanted):
             return ExcCodes.ILLEGAL_ADDRESS
         if values:
-            return self._write(dict(zip(wanted, map(int, values), strict=True)))
+            return self._write(table, dict(zip(wanted, map(int, values), strict=True)))
         registers[address - start : address - start + count] = [image[each] for each in wanted]
         return None
 
-    def _write(self, values: Mapping[int, int]) -> ExcCodes | None:
-        if any(address not in self._writable for address in values):
+    def _answer_bits(  # noqa: PLR0917 - as above
+        self,
+        table: str,
+        start: int,
+        address: int,
+        count: int,
+        registers: list[int],
+        values: list[int] | list[bool] | None,
+    ) -> ExcCodes | None:
+        """`count` registers of 16 bits each are touched, from the one that holds bit `address` on."""
+        image, first = self._image[table], address // 16
+        touched = range(16 * first, 16 * (first + count))
+        if not any(each in image for each in touched) or any(
+            (table, each) in self._refused for each in touched
+        ):
             return ExcCodes.ILLEGAL_ADDRESS
-        image = self._image["holding"]
+        if values and (refusal := self._write(table, dict(enumerate(map(int, values), address)))):
+            return refusal
+        for at in range(first, first + count):
+            bits = (image.get(16 * at + bit, 0) << bit for bit in range(16))
+            registers[at - start] = sum(bits)
+        return None
+
+    def _write(self, table: str, values: Mapping[int, int]) -> ExcCodes | None:
+        if any((table, address) not in self._writable for address in values):
+            return ExcCodes.ILLEGAL_ADDRESS
+        image = self._image[table]
         before = dict(image)
         image.update(values)
         try:
-            for point in dict.fromkeys(self._writable[address] for address in values):
+            for point in dict.fromkeys(self._writable[table, address] for address in values):
                 self._on_write(point, self.get(point))
         except ValueError:
             image.update(before)
@@ -154,20 +206,34 @@ class _Register:
 
     def __init__(self, profile: ModbusProfile, point: ModbusPoint) -> None:
         self._point = point
-        self._kind = point.type or profile.type
-        self._order = point.order or profile.order
         self.table: str = point.table or profile.table
+        self._is_bit = self.table in _BIT_TABLES
+        self._kind = "bool" if self._is_bit else point.type or profile.type
+        self._order = "ABCD" if self._is_bit else point.order or profile.order
+        self._mask = point.mask or (2**point.bit if point.bit is not None else 0)
+        self.scale_register = point.scale_register
         self.addresses = range(point.address, point.address + struct.calcsize(_SHAPES[self._kind]) // 2)
 
-    def encode(self, value: float) -> list[int]:
+    def encode(self, value: float, was: Iterable[int]) -> list[int]:
+        """The registers that hold `value`; a masked value leaves the other bits as they were."""
+        raw = self._raw(value)
+        if self._mask:
+            whole = int.from_bytes(self._ordered(struct.pack(f">{len(self.addresses)}H", *was)), "big")
+            shift = (self._mask & -self._mask).bit_length() - 1
+            raw = whole & ~self._mask | int(raw) << shift & self._mask
         try:
-            data = struct.pack(_SHAPES[self._kind], self._raw(value))
+            data = struct.pack(_SHAPES[self._kind], raw)
         except (struct.error, OverflowError) as error:
             raise ValueError(f"{self._point.name}: {value} does not fit in {self._kind}: {error}") from error
+        return list(struct.unpack(f">{len(data) // 2}H", self._ordered(data)))
+
+    def _ordered(self, data: bytes) -> bytes:
+        """From most significant first to the order on the wire, or back."""
         if self._order in ("CDAB", "DCBA"):
             data = b"".join(data[at : at + 2] for at in range(len(data) - 2, -1, -2))
-        swapped = self._order in ("BADC", "DCBA")
-        return list(struct.unpack(f"{'<' if swapped else '>'}{len(data) // 2}H", data))
+        if self._order in ("BADC", "DCBA"):
+            data = b"".join(bytes((low, high)) for high, low in zip(data[::2], data[1::2], strict=True))
+        return data
 
     def _raw(self, value: float) -> float | int:
         if self._kind in ("f32", "f64"):
@@ -182,9 +248,11 @@ class _Register:
 
 def _image(registers: Iterable[_Register], max_gap: int) -> dict[str, dict[int, int]]:
     """Table to address to value, all 0: the registers of the points, and holes up to `max_gap`."""
-    image: dict[str, dict[int, int]] = {"holding": {}, "input": {}}
+    image: dict[str, dict[int, int]] = {"coil": {}, "discrete": {}, "holding": {}, "input": {}}
     for register in registers:
         image[register.table].update(dict.fromkeys(register.addresses, 0))
+        if register.scale_register is not None:
+            image[register.table].setdefault(register.scale_register, 0)
     for table in image.values():
         known = sorted(table)
         for low, high in itertools.pairwise(known):

@@ -7,6 +7,7 @@ exception 11, as gateways do. A test makes it misbehave: `silent`, `stop()` and 
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import TracebackType
 from typing import Self, cast
 
@@ -15,6 +16,9 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from agent.demo.modbus_device import SimulatedDevice
+
+# pymodbus logs a client that leaves as an error, with every packet before it.
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
 class SimulatedLine:

@@ -19,6 +19,7 @@ from agent.service import Service
 
 USER = "demo"
 START_S_MAX = 30.0
+END_S_MAX = 3.0
 TERMINAL_STATUS_S = 1.0
 LOG_STATUS_S = 10.0
 
@@ -48,7 +49,7 @@ async def demo(folder: Path, port: int, *, fresh: bool) -> None:
             await asyncio.gather(field.follow(), _show(service, field))
 
         await service.run(live)
-    print("\nended, nothing lost: the next demo goes on where this one stopped")
+    print("\nended; the next demo goes on where this one stopped")
 
 
 class _Field:
@@ -68,7 +69,7 @@ class _Field:
 @asynccontextmanager
 async def _field() -> AsyncIterator[_Field]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agent.demo.field", "--report-s", "1"),
+        *(sys.executable, "-m", "agent.demo.field", "--free-ports", "--report-s", "1"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for us; the field ends when we close its stdin
@@ -78,7 +79,11 @@ async def _field() -> AsyncIterator[_Field]:
     finally:
         assert process.stdin
         process.stdin.close()
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), END_S_MAX)
+        except TimeoutError:  # stopped, or stuck
+            process.kill()
+            await process.wait()
 
 
 async def _ready(process: asyncio.subprocess.Process) -> Ports:

@@ -5,17 +5,30 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, Field
 
+from agent.drivers.modbus.driver import ModbusLine
+from agent.drivers.modbus.options import ModbusRtuOptions, ModbusRtuTcpOptions, ModbusTcpOptions
 from agent.drivers.modbus.profile import ModbusProfile
-from agent.drivers.modbus.tcp import ModbusTcp, ModbusTcpOptions
-from agent.drivers.udp import JsonProfile, UdpJson, UdpJsonOptions
+from agent.drivers.serial.line import SerialLines, SerialLinesOptions
+from agent.drivers.serial.profile import SerialProfile
+from agent.drivers.sma.speedwire import SmaProfile, SmaSpeedwire, SmaSpeedwireOptions
+from agent.drivers.udp import UdpModules, UdpOptions, UdpProfile
 from agent.model import Group, Reading
 from agent.supervise import Episode
 
-LineOptions = Annotated[ModbusTcpOptions | UdpJsonOptions, Field(discriminator="driver")]
+LineOptions = Annotated[
+    ModbusTcpOptions
+    | ModbusRtuOptions
+    | ModbusRtuTcpOptions
+    | UdpOptions
+    | SerialLinesOptions
+    | SmaSpeedwireOptions,
+    Field(discriminator="driver"),
+]
 DRIVERS: Mapping[str, tuple[Callable[..., Driver], type[BaseModel]]]
 
 
@@ -25,6 +38,10 @@ class Driver(Protocol):
     `run` takes the line, publishes what it reads and ends only by raising OSError when the line is
     gone; it may be entered again. A single device that does not answer is not an error: its group
     is published as a bad reading. `counters` only grow; `episode` is told when the line is well.
+
+    `write` may be called at any time, also while the line is down. It returns when the device has
+    confirmed the value. ValueError: the profile does not allow it, nothing was sent. WriteFailed, within a
+    bounded time: anything else, with the reason. A driver without writable points is `ReadOnly`.
     """
 
     name: str
@@ -36,17 +53,29 @@ class Driver(Protocol):
 
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None: ...
 
+    async def write(self, device: str, point: str, value: float) -> None: ...
+
 
 DRIVERS = {
-    "modbus-tcp": (ModbusTcp, ModbusProfile),
-    "udp-json": (UdpJson, JsonProfile),
+    "modbus-tcp": (ModbusLine, ModbusProfile),
+    "modbus-rtu": (ModbusLine, ModbusProfile),
+    "modbus-rtu-tcp": (ModbusLine, ModbusProfile),
+    "udp": (UdpModules, UdpProfile),
+    "serial-lines": (SerialLines, SerialProfile),
+    "sma-speedwire": (SmaSpeedwire, SmaProfile),
 }
 
 
 def open_line(
-    options: LineOptions, profiles: Mapping[str, Any], now_s: Callable[[], float] = time.time
+    options: LineOptions,
+    profiles: Mapping[str, Any],
+    state_dir: Path,
+    now_s: Callable[[], float] = time.time,
 ) -> Driver:
     """The driver of a line. `profiles` holds, by name, the profile of each of its devices; readings are
-    stamped with `now_s`, Unix seconds."""
+    stamped with `now_s`, Unix seconds. What a driver must remember over a restart is in `state_dir`,
+    made when it is needed."""
     driver, _ = DRIVERS[options.driver]
+    if isinstance(options, UdpOptions):
+        return driver(options, profiles, state_dir, now_s=now_s)
     return driver(options, profiles, now_s=now_s)

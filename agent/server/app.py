@@ -7,6 +7,8 @@ page's status line `readings_per_s`, `stored_readings`, `backlog_readings` (numb
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -16,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.typedefs import Handler
 from argon2 import PasswordHasher
 
@@ -37,6 +40,22 @@ BODY_BYTES_MAX = 16 * 1024
 SHUTDOWN_S_MAX = 6.0
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to reach, not to listen at
+
+
+class TurnedAway(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a log record is worth a line: what strangers send that is not HTTP is not."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, BadHttpMessage)
+
+
+logging.getLogger("aiohttp.server").addFilter(_worth_a_line)
 
 
 class Server:
@@ -72,7 +91,7 @@ class Server:
             runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await self._listen(runner)
+            await self._listen(runner, stack)
             self._live.open()
             stack.callback(self._live.close)
             self._stack = stack.pop_all()
@@ -89,16 +108,25 @@ class Server:
         """Where a browser on this machine finds the page."""
         return self._url
 
-    async def _listen(self, runner: web.AppRunner) -> None:
+    async def _listen(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:
         host, port = self._options.host, self._options.port
+        answers = runner.server
+        if answers is None:
+            raise RuntimeError("the runner was not set up")
+
+        def protocol() -> asyncio.Protocol:
+            full = len(answers.connections) >= self._options.connections_max
+            return TurnedAway() if full else answers()
+
         try:
-            await web.TCPSite(runner, host, port).start()
+            listener = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=128)
         except OSError as error:
             raise OSError(
                 f"server: cannot listen at {host} port {port}: {error.strerror or error}; "
                 "choose another [server] host or port, or stop what uses it"
             ) from error
-        address, port = runner.addresses[0][:2]
+        stack.callback(listener.close)
+        address, port = listener.sockets[0].getsockname()[:2]
         address = _ANY.get(address, address)
         self._url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from agent.model import Group
 
 PATTERNS_MAX = 200
+CANDIDATES_MAX = 100
 PATTERN_CHARS_MAX = 130  # two names and a dot fit
 EVERYTHING = ("*",)
 
@@ -60,6 +61,13 @@ def select(patterns: Sequence[str], groups: Sequence[Group]) -> Selection:
 
 def _unknown(unknown: Sequence[str], known: Sequence[str]) -> str:
     names = ", ".join(f'"{each}"' for each in unknown[:5])
-    near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(unknown[0], _likely(unknown[0], known), n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "; GET /api/v1/points lists the known ones"
     return f"unknown point {names}{hint}"
+
+
+def _likely(wanted: str, known: Sequence[str]) -> Sequence[str]:
+    """Few enough of the known points for a slow comparison: those that begin or end like `wanted`."""
+    device, _, point = wanted.partition(".")
+    alike = [each for each in known if each.startswith(device[:3]) or each.endswith(point[-3:] or device)]
+    return alike[:CANDIDATES_MAX] or known[:CANDIDATES_MAX]

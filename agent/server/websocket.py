@@ -32,6 +32,7 @@ VERSION = 1
 UNAUTHORISED = 4401
 MESSAGE_BYTES_MAX = 32 * 1024
 NEWCOMERS_MAX = 32  # without a token yet: they must not take the seats of those who have one
+MESSAGE_PAUSE_S = 0.01
 HEARTBEAT_S = 20.0
 CLOSE_S_MAX = 5.0
 REASON_BYTES_MAX = 123  # RFC 6455, 5.5
@@ -152,6 +153,7 @@ class Watcher:
             message = await self._socket.receive()
             if message.type is WSMsgType.TEXT:
                 self._answer(message.data)
+                await asyncio.sleep(MESSAGE_PAUSE_S)  # a flood of messages must not hold everyone else up
             elif message.type is WSMsgType.BINARY:
                 self._error("invalid_message", "expected text, found a binary message")
             else:

@@ -22,6 +22,7 @@ from agent.store.schema import migrate
 
 WAL_BYTES_MAX = 16 * 1024 * 1024
 ROWS_PER_STEP = 500
+SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 
 Numbered = tuple[int, Reading]
 
@@ -35,7 +36,7 @@ class Kept(NamedTuple):
 
 
 class Disk:
-    """The open file. Entered once; RuntimeError if it belongs to a newer agent."""
+    """The open file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -43,19 +44,32 @@ class Disk:
         self._groups: dict[int, Group] = {}
 
     async def __aenter__(self) -> Self:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = await aiosqlite.connect(self._file)
         try:
-            await self._db.execute("PRAGMA journal_mode = WAL")
-            await self._db.execute("PRAGMA synchronous = FULL")
-            await self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
-            await migrate(self._db)
-            self._reader = await self._open_reader()
-            await self._load_groups()
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.open("ab").close()  # what is wrong with the place is said better here than by SQLite
+            self._db = await aiosqlite.connect(self._file)
+        except (sqlite3.Error, OSError) as error:
+            raise OSError(f"{self._file}: cannot be made: {error}") from error
+        try:
+            await self._open()
+        except sqlite3.Error as error:
+            await self._db.close()
+            raise OSError(
+                f"{self._file}: cannot be opened: {error}; is the disk full or read-only? "
+                "If the file is broken, move it aside and a new one is made"
+            ) from error
         except BaseException:
             await self._db.close()
             raise
         return self
+
+    async def _open(self) -> None:
+        await self._db.execute("PRAGMA journal_mode = WAL")
+        await self._db.execute("PRAGMA synchronous = FULL")
+        await self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+        await migrate(self._db)
+        self._reader = await self._open_reader()
+        await self._load_groups()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -64,7 +78,7 @@ class Disk:
         await self._db.close()
 
     async def _open_reader(self) -> aiosqlite.Connection:
-        return await aiosqlite.connect(f"file:{self._file}?mode=ro", uri=True)
+        return await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -105,14 +119,24 @@ class Disk:
 
     # ---------------------------------------------------------------- in
 
-    async def write(self, first: int, batch: Sequence[Reading], cursors: Mapping[str, int]) -> None:
-        """`batch`, numbered from `first` on, and cursors, in one transaction; all or nothing."""
+    async def write(
+        self,
+        first: int,
+        batch: Sequence[Reading],
+        cursors: Mapping[str, int | None],
+        counters: Mapping[str, int],
+    ) -> None:
+        """`batch`, numbered from `first` on, cursors (None: forget it) and counters, in one transaction."""
         try:
             for group in {reading.group for reading in batch} - self._ids.keys():
                 self._ids[group] = await self._group_id(group)
             rows = self._rows(first, batch)
             await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
-            await self._db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", list(cursors.items()))
+            kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
+            gone = [(name,) for name, seq in cursors.items() if seq is None]
+            await self._db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept)
+            await self._db.executemany("DELETE FROM cursor WHERE name = ?", gone)
+            await self._db.executemany(SET_COUNTER, list(counters.items()))
             await self._db.commit()
         except sqlite3.Error:
             self._ids.clear()  # those given out in the lost transaction are not on disk
@@ -144,8 +168,7 @@ class Disk:
         """Forget the readings up to `until`, and remember the counters, in one transaction."""
         try:
             await self._db.execute("DELETE FROM reading WHERE seq <= ?", (until,))
-            insert = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
-            await self._db.executemany(insert, list(counters.items()))
+            await self._db.executemany(SET_COUNTER, list(counters.items()))
             await self._db.commit()
         except sqlite3.Error:
             await self._roll_back()
@@ -211,24 +234,29 @@ class Disk:
         finally:
             await reader.close()
 
+    @property
+    def groups(self) -> set[Group]:
+        """Every group that has readings or will, of this run and of earlier ones."""
+        return set(self._groups.values()) | self._ids.keys()
+
     async def history(
         self,
         reader: aiosqlite.Connection,
         between: tuple[int, int],
-        points: Collection[str],
+        groups: Collection[Group],
         period_ms: tuple[int, int],
     ) -> AsyncGenerator[list[Reading], None]:
-        """Readings with any of `points`, after < seq <= until, from <= time < to; a few at a time."""
+        """Readings of `groups`, after < seq <= until, from <= time < to; a few at a time."""
         sql = (
             "SELECT seq, group_id, time_ms, quality, packed FROM reading"
             " WHERE seq > ? AND seq <= ? AND group_id IN (SELECT value FROM json_each(?))"
             " AND time_ms >= ? AND time_ms < ? ORDER BY seq LIMIT ?"
         )
-        wanted = set(points)
-        keys = json.dumps([key for key, group in self._groups.items() if wanted & set(group.point_ids)])
+        keys = json.dumps([key for key, group in self._groups.items() if group in groups])
         after, until = between
         while True:
-            rows = list(await reader.execute_fetchall(sql, (after, until, keys, *period_ms, ROWS_PER_STEP)))
+            given = (after, until, keys, *period_ms, ROWS_PER_STEP)
+            rows = list(await reader.execute_fetchall(sql, given))
             if rows:
                 yield [self._reading(*row[1:]) for row in rows]
             if len(rows) < ROWS_PER_STEP:

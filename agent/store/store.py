@@ -27,13 +27,14 @@ from agent.model import Group, Reading
 from agent.store.disk import ROWS_PER_STEP, Disk, Numbered
 from agent.store.journal import Journal
 from agent.store.options import StoreOptions
-from agent.supervise import Episode
+from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
 
 MEMORY_COMMITTED_READINGS = 4096
-TRIM_CHECK_S = 30.0
-TRIM_SHARE = 0.05
+TRIM_CHECK_S = 5.0
+TRIM_SHARE = 0.02
+TRIM_STEPS_MAX = 25  # half of the file at a time
 
 
 class StoreState(NamedTuple):
@@ -64,13 +65,15 @@ class Store:
         self._cursors_kept: dict[str, int] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded = {"sent": 0, "unsent": 0}
+        self._discarded_kept = dict(self._discarded)
+        self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
         self._file_bytes = 0
         self._commits = 0
         self._committing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Open or make the file. RuntimeError if it belongs to a newer agent, sqlite3.Error if it is bad."""
+        """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._disk)
             await self._recover(stack)
@@ -78,12 +81,20 @@ class Store:
             self._cursors, self._cursors_kept = dict(kept.cursors), kept.cursors
             for name in self._discarded:
                 self._discarded[name] = kept.counters.get(f"discarded_{name}", 0)
+            self._discarded_kept = dict(self._discarded)
             self._committed = max(kept.last_seq, *kept.cursors.values(), 0)
             self._recent_first = self._committed + 1
             self._file_bytes = await self._disk.size_bytes()
-            stack.push_async_callback(self.commit)
+            stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
         return self
+
+    async def _last_commit(self) -> None:
+        await self.commit()
+        if lost := self.last_seq - self._committed:
+            log.warning(
+                "store: the disk refuses to the end, the newest %d readings are only in the journal", lost
+            )
 
     async def _recover(self, stack: AsyncExitStack) -> None:
         """Bring in what an earlier run had not committed when it was killed."""
@@ -155,22 +166,28 @@ class Store:
 
     async def commit(self) -> None:
         """Bring to disk what has come. A disk that refuses is said once; the readings stay in memory."""
+        await to_its_end(self._commit())
+
+    async def _commit(self) -> None:
         async with self._committing:
             first, last = self._committed + 1, self.last_seq
-            cursors = dict(self._cursors)
-            changed = dict(cursors.items() - self._cursors_kept.items())
+            cursors, discarded = dict(self._cursors), dict(self._discarded)
+            changed: dict[str, int | None] = dict(cursors.items() - self._cursors_kept.items())
+            changed |= dict.fromkeys(self._cursors_kept.keys() - cursors.keys())
             batch = self._recent[first - self._recent_first :]
-            if not batch and not changed:
+            if not (batch or changed or discarded != self._discarded_kept):
                 return
+            counters = {f"discarded_{name}": count for name, count in discarded.items()}
             try:
-                await self._disk.write(first, batch, changed)
+                await self._disk.write(first, batch, changed, counters)
             except sqlite3.Error as error:
                 self._episode.failed(f"cannot commit {len(batch)} readings, keeping them in memory: {error}")
                 self._give_up_surplus()
             else:
-                self._committed, self._cursors_kept = last, cursors
+                self._committed, self._cursors_kept, self._discarded_kept = last, cursors, discarded
                 self._commits += 1
                 self._episode.ended()
+                self._discarding.ended()
             self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
 
@@ -182,7 +199,10 @@ class Store:
         """Give up the oldest readings that neither disk nor memory can hold."""
         surplus = self.last_seq - self._committed - self._options.memory_readings_max
         if surplus > 0:
-            self._count_discarded(self._committed + 1, self._committed + surplus)
+            unsent = self._count_discarded(self._committed + 1, self._committed + surplus)
+            self._discarding.failed(
+                f"memory is full too, giving up the oldest readings: {surplus} now, {unsent} never delivered"
+            )
             self._committed += surplus
             self._forget(self._committed)
 
@@ -205,10 +225,15 @@ class Store:
 
     async def _trim(self) -> None:
         """Discard the oldest readings while the file is over its limit."""
+        await to_its_end(self._trim_whole())
+
+    async def _trim_whole(self) -> None:
         async with self._committing:
             try:
                 self._file_bytes = await self._disk.size_bytes()
-                if self._file_bytes > self._options.size_max_mb * 1_000_000:
+                for _ in range(TRIM_STEPS_MAX):
+                    if self._file_bytes <= self._options.size_max_mb * 1_000_000:
+                        return
                     await self._discard_oldest()
                     self._file_bytes = await self._disk.size_bytes()
             except sqlite3.Error as error:
@@ -225,6 +250,7 @@ class Store:
         except sqlite3.Error:
             self._discarded = before
             raise
+        self._discarded_kept = dict(self._discarded)
         self._forget(until)
         log.log(
             logging.WARNING if unsent and self._cursors else logging.INFO,
@@ -250,6 +276,9 @@ class Store:
 
     async def restamp(self, shift_ms: int) -> None:
         """Shift the times of all readings that are held back. sqlite3.Error: nothing was shifted."""
+        await to_its_end(self._restamp(shift_ms))
+
+    async def _restamp(self, shift_ms: int) -> None:
         async with self._committing:
             if self._held_from is None:
                 return
@@ -264,7 +293,7 @@ class Store:
     async def release(self) -> None:
         """The clock is trusted: nothing is held back any more."""
         if self._held_from is not None:
-            await self._disk.trust_epochs()
+            await to_its_end(self._disk.trust_epochs())
             self._held_from = None
             self._wake()
 
@@ -283,6 +312,14 @@ class Store:
         """Uplink `name` has delivered everything up to `seq`; kept with the next commit."""
         self._cursors[name] = seq
 
+    def forget_cursor(self, name: str) -> None:
+        """There is nothing of its own to deliver for `name` any more."""
+        self._cursors.pop(name, None)
+
+    def cursors_under(self, prefix: str) -> list[str]:
+        """Names of the cursors that begin with `prefix`."""
+        return [name for name in self._cursors if name.startswith(prefix)]
+
     def backlog(self, name: str) -> int:
         """How many readings uplink `name` has yet to deliver (those discarded since count as done)."""
         return self.last_seq - self._cursors.get(name, 0)
@@ -300,13 +337,16 @@ class Store:
         OSError if they are on a disk that cannot be read.
         """
         before = self.released_seq + 1
-        if seq + 1 < self._recent_first:
+        while seq + 1 < (first := self._recent_first):
             try:
-                rows = await self._disk.read(seq, min(self._recent_first, before), limit)
+                rows = await self._disk.read(seq, min(first, before), limit)
             except sqlite3.Error as error:
                 raise OSError(f"store: cannot read back: {error}") from error
-            if rows:
-                return rows
+            # What was committed and left memory while we read the disk is there now: look again.
+            if rows or first == self._recent_first:
+                if rows:
+                    return rows
+                break
         start = max(seq + 1, self._recent_first)
         end = min(start + limit, before)
         at = start - self._recent_first
@@ -321,23 +361,24 @@ class Store:
         newest, not yet committed ones last. OSError if the disk cannot be read.
         """
         await self.commit()
+        wanted = set(points)
+        groups = {group for group in self._disk.groups if not wanted.isdisjoint(group.point_ids)}
         seq = 0
         try:
             async with self._disk.history_reader() as reader:
                 # What is committed while we read may leave memory before we come to it: read on.
                 while seq + 1 < self._recent_first:
                     until = self._committed
-                    steps = self._disk.history(reader, (seq, until), points, (from_ms, to_ms))
+                    steps = self._disk.history(reader, (seq, until), groups, (from_ms, to_ms))
                     async for step in steps:
                         yield step
                     seq = until
         except sqlite3.Error as error:
             raise OSError(f"store: cannot read history: {error}") from error
-        wanted = set(points)
         newest = [
             reading
             for reading in self._recent[seq + 1 - self._recent_first :]
-            if from_ms <= reading.time_ms < to_ms and wanted & set(reading.group.point_ids)
+            if from_ms <= reading.time_ms < to_ms and reading.group in groups
         ]
         for at in range(0, len(newest), ROWS_PER_STEP):
             yield newest[at : at + ROWS_PER_STEP]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.store import Store
-from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions
+from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions, secret
 
 UplinkOptions = ThingsBoardOptions
 UPLINKS = {"thingsboard": ThingsBoard}
@@ -14,4 +14,4 @@ def open_uplink(options: UplinkOptions, store: Store) -> ThingsBoard:
     return UPLINKS[options.kind](options, store)
 
 
-__all__ = ["UPLINKS", "ThingsBoard", "UplinkOptions", "open_uplink"]
+__all__ = ["UPLINKS", "ThingsBoard", "UplinkOptions", "open_uplink", "secret"]

@@ -29,6 +29,7 @@ TAKEN = ReasonCode(PacketTypes.PUBACK)
 NO_PROPERTIES = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]  # paho's
 
 
+REFUSED_CLOSE_S = 0.3
 UNSUPPORTED_VERSION = (1, 132)  # what brokers of 3.1.1 and of 5 call it
 
 
@@ -36,8 +37,8 @@ class UnsupportedVersionError(ConnectionError):
     """The broker does not speak this version of MQTT."""
 
 
-class PublishRefusedError(ConnectionError):
-    """The broker acknowledged a publish with a reason that means: not taken."""
+class HungUpError(ConnectionError):
+    """The peer took our CONNECT and closed the connection without an answer."""
 
 
 class Session(aiomqtt.Client):
@@ -74,8 +75,9 @@ class Session(aiomqtt.Client):
         self._read_puback = self._client._handle_pubackcomp
         self._client._handle_pubackcomp = self._quick_puback  # type: ignore[method-assign]  # see there
         self._inflight_max, self._puback_timeout_s = inflight_max, puback_timeout_s
-        self._unacked: set[int] = set()
-        self._refusal: str | None = None
+        self._unacked: dict[int, str] = {}
+        self._refused: dict[str, str] = {}
+        self._acked = 0
         self._change: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,6 +89,9 @@ class Session(aiomqtt.Client):
             if isinstance(error, aiomqtt.exceptions.MqttConnectError) and error.rc in UNSUPPORTED_VERSION:
                 raise UnsupportedVersionError(f"cannot connect: {error}") from error
             raise ConnectionError(f"cannot connect: {error}") from error
+        except UnicodeError as error:
+            self._cut()
+            raise ConnectionError(f"cannot connect: not a host name: {self._hostname!r}") from error
         except BaseException:
             self._cut()
             raise
@@ -115,30 +120,43 @@ class Session(aiomqtt.Client):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    async def publish_acked(self, topic: str, payload: bytes) -> None:
-        """Hand over one QoS 1 message, waiting while the window is full; see `settle`."""
+    async def publish_acked(self, topic: str, payload: bytes, who: str) -> None:
+        """Hand over one QoS 1 message that concerns `who`, waiting while the window is full; see `settle`."""
         while len(self._unacked) >= self._inflight_max:
             await self._progress()
-        self._check()
+        self.check()
         info = self._client.publish(topic, payload, qos=1)
         if info.rc != 0:
             raise ConnectionError(f"cannot publish: {aiomqtt.exceptions.MqttCodeError(info.rc)}")
         if not info.is_published():
-            self._unacked.add(info.mid)
+            self._unacked[info.mid] = who
 
-    async def settle(self) -> None:
-        """Return when everything handed over has been acknowledged.
+    async def settle(self) -> dict[str, str]:
+        """Wait until everything handed over has its answer; who was refused, and why.
 
-        TimeoutError if no PUBACK comes for `puback_timeout_s`, PublishRefusedError if one means no,
-        ConnectionError if the link is lost.
+        A message that stays without PUBACK while others have theirs is refused too: the platform does
+        that to a device it cannot make. TimeoutError if nothing at all is acknowledged for
+        `puback_timeout_s`, ConnectionError if the link is lost, or closed because of a refusal.
         """
         while self._unacked:
-            await self._progress()
-        self._check()
+            try:
+                await self._progress()
+            except TimeoutError as error:
+                if not self._acked:
+                    raise
+                self._refused |= dict.fromkeys(self._unacked.values(), str(error))
+                self._unacked.clear()
+        self.check()
+        if self._refused:
+            # A server that closes now refuses the session (a rate limit), not the device.
+            await asyncio.wait((self.gone,), timeout=REFUSED_CLOSE_S)
+            self.check()
+        refused, self._refused, self._acked = self._refused, {}, 0
+        return refused
 
     async def _progress(self) -> None:
         """Until the next PUBACK or the end of the connection."""
-        self._check()
+        self.check()
         self._change = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._puback_timeout_s):
@@ -148,14 +166,14 @@ class Session(aiomqtt.Client):
             raise TimeoutError(f"no PUBACK in {self._puback_timeout_s:g} s for {count} messages") from None
         finally:
             self._change = None
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
-        if self._refusal is not None:
-            raise PublishRefusedError(f"the broker refused a message: {self._refusal}")
+    def check(self) -> None:
+        """ConnectionError if the link is lost."""
         if self._disconnected.done():
             error = self._disconnected.exception()
-            raise ConnectionError(f"connection lost: {error}")
+            when = f" after a refusal ({next(iter(self._refused.values()))})" if self._refused else ""
+            raise ConnectionError(f"connection lost{when}: {error}")
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():
@@ -180,11 +198,14 @@ class Session(aiomqtt.Client):
     ) -> None:
         super()._on_publish(client, userdata, mid, reason_code, properties)
         # 3.8-4.2 ThingsBoards acknowledge the same message several times.
-        self._unacked.discard(mid)
-        if reason_code.is_failure:
-            self._refusal = str(reason_code)
+        who = self._unacked.pop(mid, None)
+        self._acked += 1
+        if who is not None and reason_code.is_failure:
+            self._refused[who] = str(reason_code)
         self._wake()
 
     def _on_disconnect(self, *args: Any) -> None:
         super()._on_disconnect(*args)
+        if not self._connected.done():
+            self._connected.set_exception(HungUpError("cannot connect: the peer hung up"))
         self._wake()

@@ -21,14 +21,16 @@ import orjson
 from pydantic import Field
 
 from agent.model import Device, Reading
-from agent.schema import FilePath, Name, Options, Port
+from agent.schema import FilePath, Host, Name, Options, Port
 from agent.store import Store
 from agent.supervise import Episode
 from agent.uplink import payload
-from agent.uplink.mqtt import Session, UnsupportedVersionError
+from agent.uplink.holds import Holds
+from agent.uplink.mqtt import HungUpError, Session, UnsupportedVersionError
 
 log = logging.getLogger(__name__)
 
+TOKEN_CHARS_MAX = 4096
 AGENT_DEVICE = "agent"  # the agent's own points belong to the gateway device itself
 TOPIC_BYTES = 64  # topic, packet id and properties, counted by the platform with the payload
 VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
@@ -39,7 +41,7 @@ class ThingsBoardOptions(Options):
 
     kind: Literal["thingsboard"]
     name: Name
-    host: Annotated[str, Field(min_length=1)]
+    host: Host
     port: Port = 1883
     token_file: FilePath
     tls: bool = False
@@ -60,6 +62,7 @@ class UplinkState(NamedTuple):
 
     name: str
     connected: bool
+    held_devices: int
     delivered_readings: int
     delivered_values: int
     backlog: int
@@ -76,8 +79,8 @@ class ThingsBoard:
         self.retry_s_max = options.retry_s_max
         self.episode = Episode(log, f"uplink {options.name} ({options.host}:{options.port})")
         self._options, self._store = options, store
-        self._protocol = "5" if options.protocol == "auto" else options.protocol
-        self._known_to_work = False
+        self._protocol = ""
+        self._holds = Holds(options.name, store)
         self._connected = False
         self._connections = self._readings = self._values = 0
         self._last_error = ""
@@ -88,6 +91,7 @@ class ThingsBoard:
         return UplinkState(
             self.name,
             self._connected,
+            len(self._holds),
             self._readings,
             self._values,
             self._store.backlog(self.name),
@@ -99,28 +103,30 @@ class ThingsBoard:
     async def run(self) -> None:
         """Connect and deliver for ever; OSError when the link fails."""
         try:
-            await self._connect_and_deliver()
-        except UnsupportedVersionError:
-            if self._protocol == "3.1.1" or self._options.protocol != "auto":
-                raise
-            log.info("uplink %s: the broker has no MQTT 5, going on with 3.1.1", self.name)
-            self._protocol = "3.1.1"
-            await self._connect_and_deliver()
-
-    async def _connect_and_deliver(self) -> None:
-        try:
-            async with self._session() as session:
-                self._known_to_work = self._connected = True
-                self._connections += 1
-                await self._deliver(session)
-        except UnsupportedVersionError:
-            raise
+            try:
+                await self._connect_and_deliver(self._first_protocol)
+            except (UnsupportedVersionError, HungUpError):
+                if self._options.protocol != "auto":
+                    raise
+                # Old brokers refuse MQTT 5 or hang up on it. The next connection tries 5 again: an
+                # acknowledgement of 3.1.1 cannot say no.
+                log.debug("uplink %s: no MQTT 5, going on with 3.1.1", self.name)
+                await self._connect_and_deliver("3.1.1")
         except OSError as error:
             self._last_error = str(error)
-            if not self._known_to_work and self._options.protocol == "auto":
-                # Some old brokers do not refuse MQTT 5 but hang up on it: meet them half way.
-                self._protocol = "3.1.1" if self._protocol == "5" else "5"
             raise
+
+    @property
+    def _first_protocol(self) -> str:
+        return "5" if self._options.protocol == "auto" else self._options.protocol
+
+    async def _connect_and_deliver(self, protocol: str) -> None:
+        self._protocol = protocol
+        try:
+            async with self._session() as session:
+                self._connected = True
+                self._connections += 1
+                await self._deliver(session)
         finally:
             self._connected = False
 
@@ -130,7 +136,7 @@ class ThingsBoard:
             options.host,
             options.port,
             version=VERSIONS[self._protocol],
-            username=_secret(options.token_file),
+            username=secret(options.token_file),
             password=None,
             client_id=options.client_id or None,
             tls=ssl.create_default_context(cafile=options.ca_file) if options.tls else None,
@@ -145,15 +151,42 @@ class ThingsBoard:
         while True:
             await self._wait_beyond(session, cursor)
             batch = await self._store.read_after(cursor, self._options.batch_readings_max)
-            readings = [reading for _, reading in batch]
-            await self._introduce(session, readings, introduced)
-            await self._publish(session, readings)
-            await session.settle()
-            cursor = batch[-1][0]
+            readings = [reading for _, reading in batch if reading.group.device.name not in self._holds]
+            refused = await self._send(session, readings, introduced)
+            for device, reason in refused.items():
+                self._holds.add(device, cursor, reason)
+            # Without a batch the log was emptied behind us: there is nothing older than the newest.
+            cursor = batch[-1][0] if batch else self._store.released_seq
             self._store.delivered(self.name, cursor)
-            self._readings += len(readings)
-            self._values += sum(len(reading.values) for reading in readings)
             self.episode.ended()
+            await self._retry_held(session, introduced, cursor)
+
+    async def _retry_held(self, session: Session, introduced: set[str], cursor: int) -> None:
+        """Catch up, by one batch, a device that was held back long enough."""
+        device = self._holds.due()
+        if device is None:
+            return
+        seq = self._holds.seq(device)
+        batch = await self._store.read_after(seq, self._options.batch_readings_max)
+        own = [reading for at, reading in batch if at <= cursor and reading.group.device.name == device]
+        refused = await self._send(session, own, introduced)
+        if device in refused:
+            self._holds.add(device, seq, refused[device])
+        else:
+            self._holds.advanced(device, min(batch[-1][0], cursor) if batch else cursor, cursor)
+
+    async def _send(
+        self, session: Session, readings: Sequence[Reading], introduced: set[str]
+    ) -> dict[str, str]:
+        """Deliver `readings`; the devices that were refused, with the reason, and nothing of them counts."""
+        refused = await self._introduce(session, readings, introduced)
+        welcome = [reading for reading in readings if reading.group.device.name not in refused]
+        await self._publish(session, welcome)
+        refused |= await session.settle()
+        taken = [reading for reading in welcome if reading.group.device.name not in refused]
+        self._readings += len(taken)
+        self._values += sum(len(reading.values) for reading in taken)
+        return refused
 
     async def _wait_beyond(self, session: Session, cursor: int) -> None:
         """Until there is something to send; a moment longer, so that one wake-up serves many readings."""
@@ -165,10 +198,12 @@ class ThingsBoard:
                 await asyncio.wait((news, session.gone), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 news.cancel()
-            await session.settle()
+            session.check()
         await asyncio.sleep(self._options.linger_ms / 1000)
 
-    async def _introduce(self, session: Session, readings: Iterable[Reading], introduced: set[str]) -> None:
+    async def _introduce(
+        self, session: Session, readings: Iterable[Reading], introduced: set[str]
+    ) -> dict[str, str]:
         """Connect each sub-device before its first data: data alone would make it with the wrong profile."""
         new: dict[str, Device] = {
             reading.group.device.name: reading.group.device
@@ -178,9 +213,10 @@ class ThingsBoard:
         new.pop(AGENT_DEVICE, None)
         for device in new.values():
             message = orjson.dumps({"device": device.name, "type": device.type})
-            await session.publish_acked("v1/gateway/connect", message)
-        await session.settle()
-        introduced.update(new)
+            await session.publish_acked("v1/gateway/connect", message, device.name)
+        refused = await session.settle() if new else {}
+        introduced.update(new.keys() - refused.keys())
+        return refused
 
     async def _publish(self, session: Session, readings: Sequence[Reading]) -> None:
         """One sub-device per message: a device that the platform refuses does not take others with it."""
@@ -189,16 +225,22 @@ class ThingsBoard:
             own = name == AGENT_DEVICE
             topic = "v1/devices/me/telemetry" if own else "v1/gateway/telemetry"
             for message in payload.messages(None if own else name, group, bytes_max):
-                await session.publish_acked(topic, message)
+                await session.publish_acked(topic, message, name)
 
 
 def _device_name(reading: Reading) -> str:
     return reading.group.device.name
 
 
-def _secret(file: Path) -> str:
-    """The first line of a secret file; read at every connection, so that a new token needs no restart."""
-    secret = file.read_text(encoding="utf-8").strip()
-    if not secret or "\n" in secret:
-        raise OSError(f"{file}: expected one line with the token")
-    return secret
+def secret(file: Path) -> str:
+    """The one line of a secret file; read at every connection, so that a new token needs no restart.
+
+    OSError says what is wrong with it, never what it holds.
+    """
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text.isprintable() or not 1 <= len(text) <= TOKEN_CHARS_MAX:
+        raise OSError(f"{file}: expected one line of text with the token")
+    return text

@@ -6,7 +6,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 from agent.demo.modbus_line import SimulatedLine
-from agent.drivers.modbus.tcp import ModbusTcp, ModbusTcpOptions
+from agent.drivers.modbus.driver import ModbusLine
+from agent.drivers.modbus.options import ModbusTcpOptions
 from agent.model import Reading
 
 WAIT_S = 5.0
@@ -65,7 +66,9 @@ async def end(task: asyncio.Task[None]) -> None:
         task.result()
 
 
-def modbus_driver(line: SimulatedLine, profile: object, **options: object) -> ModbusTcp:
+def modbus_driver(
+    line: SimulatedLine, profile: object, *, recheck_s: float = 600.0, **options: object
+) -> ModbusLine:
     """Our driver for unit 1 of `line`, reading ten times a second."""
     config = {
         "driver": "modbus-tcp",
@@ -74,7 +77,9 @@ def modbus_driver(line: SimulatedLine, profile: object, **options: object) -> Mo
         "port": line.port,
         "device": [{"name": "device", "profile": "profile", "interval_s": 0.1}],
     }
-    return ModbusTcp(ModbusTcpOptions.model_validate(config | options), {"profile": profile})
+    return ModbusLine(
+        ModbusTcpOptions.model_validate(config | options), {"profile": profile}, recheck_s=recheck_s
+    )
 
 
 def free_udp_port() -> int:

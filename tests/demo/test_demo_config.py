@@ -4,15 +4,11 @@ import stat
 import tomllib
 from pathlib import Path
 
+from agent.config import load
 from agent.demo.config import Ports, write_config
-from agent.drivers import DRIVERS
-from agent.drivers.modbus.tcp import ModbusTcpOptions
-from agent.drivers.profile import find
-from agent.drivers.udp import UdpJsonOptions
-from agent.schema import read, validate
+from agent.drivers import open_line
 
 PORTS = Ports(15020, 15021, 15022, 17000, 18830)
-OPTIONS = {"modbus-tcp": ModbusTcpOptions, "udp-json": UdpJsonOptions}
 
 
 def test_names_every_module_of_the_site(tmp_path: Path) -> None:
@@ -28,20 +24,16 @@ def test_names_every_module_of_the_site(tmp_path: Path) -> None:
         "main-meter": ("eastron-sdm630", 15020),
         "hvac-meter": ("schneider-pm5xxx", 15021),
         "ac-101": ("intesis-ac", 15022),
-        "room-101": ("ambient-json", 17000),
+        "room-101": ("ambient", 17000),
     }
     assert {line["host"] for line in config["line"]} == {"127.0.0.1"}
 
 
-def test_lines_are_what_the_drivers_take(tmp_path: Path) -> None:
-    file = write_config(tmp_path, PORTS)
-    for line in tomllib.loads(file.read_text(encoding="utf-8"))["line"]:
-        options = validate(OPTIONS[line["driver"]], line, str(file))
-        driver, profile_model = DRIVERS[options.driver]
-        profiles = {
-            device.profile: read(profile_model, find(device.profile, ())) for device in options.device
-        }
-        assert driver(options, profiles).groups
+def test_the_agent_takes_it(tmp_path: Path) -> None:
+    config = load(write_config(tmp_path, PORTS))
+    for line in config.options.line:
+        assert open_line(line, config.profiles, tmp_path / "state").groups
+    assert stat.S_IMODE((tmp_path / "modules.keys").stat().st_mode) == 0o600
 
 
 def test_token_is_for_the_owner_only_and_a_second_start_writes_anew(tmp_path: Path) -> None:

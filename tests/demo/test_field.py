@@ -14,7 +14,8 @@ import pytest
 from agent.demo.broker import TELEMETRY
 from agent.demo.config import Ports
 from agent.demo.modbus_device import profile_named
-from agent.drivers.modbus.tcp import ModbusTcp, ModbusTcpOptions
+from agent.drivers.modbus.driver import ModbusLine
+from agent.drivers.modbus.options import ModbusTcpOptions
 
 from .listening import running
 
@@ -51,7 +52,7 @@ async def test_serves_values_and_ends_when_its_stdin_closes() -> None:
             "port": ports.main_meter,
             "device": [{"name": "main-meter", "profile": "p"}],
         }
-        driver = ModbusTcp(ModbusTcpOptions.model_validate(options), {"p": profile_named("eastron-sdm630")})
+        driver = ModbusLine(ModbusTcpOptions.model_validate(options), {"p": profile_named("eastron-sdm630")})
         async with running(driver.run) as listener:
             values = await listener.values("fast")
         assert 120 < values["voltage_l1"] < 130

@@ -101,6 +101,9 @@ def test_unknown_names() -> None:
 @pytest.mark.parametrize("name", ["eastron-sdm630", "schneider-pm5xxx", "intesis-ac"])
 def test_every_point_reads_what_was_set(name: str) -> None:
     simulated = SimulatedDevice(name)
-    wanted = {point: float(index) for index, point in enumerate(simulated.points, 1)}
+    wanted = {
+        point: index / 100 if "power_factor" in point else float(index)
+        for index, point in enumerate(simulated.points, 1)
+    }
     simulated.update(wanted)
     assert {point: simulated.get(point) for point in simulated.points} == wanted

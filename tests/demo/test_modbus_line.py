@@ -11,9 +11,10 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from agent.demo.modbus_device import SimulatedDevice
 from agent.demo.modbus_line import SimulatedLine
+from agent.drivers.modbus.driver import ModbusLine
 from agent.model import Quality
 
-from .listening import by_point, end, modbus_driver, running
+from .listening import Listener, by_point, end, modbus_driver, running
 
 METER = {
     "voltage_l1": 127.31, "voltage_l2": 126.9, "voltage_l3": 128.04, "current_l1": 4.283,
@@ -34,7 +35,10 @@ async def client_of(line: SimulatedLine, timeout_s: float = 1.0) -> AsyncIterato
 @pytest.mark.parametrize("name", ["eastron-sdm630", "schneider-pm5xxx", "intesis-ac"])
 async def test_our_driver_reads_exactly_what_was_set(name: str) -> None:
     device = SimulatedDevice(name)
-    wanted = {point: float(index) for index, point in enumerate(device.points, 1)}
+    wanted = {
+        point: index / 100 if "power_factor" in point else float(index)
+        for index, point in enumerate(device.points, 1)
+    }
     device.update(wanted)
     async with SimulatedLine(device) as line, running(modbus_driver(line, device.profile).run) as listener:
         found = {}
@@ -110,17 +114,24 @@ async def test_raw_registers() -> None:
         assert (await listener.values("fast"))["voltage_l1"] == 230.20001
 
 
-async def test_refused_register_spoils_only_its_block() -> None:
+async def test_a_refused_register_spoils_only_itself_and_is_asked_again() -> None:
     device = SimulatedDevice("schneider-pm5xxx")
     device.update({"voltage_l1": 127.5, "frequency": 60.01})
     device.refuse("frequency")
-    async with SimulatedLine(device) as line, running(modbus_driver(line, device.profile).run) as listener:
-        reading = await listener.until(lambda reading: reading.group.name == "fast")
-        assert reading.quality is Quality.UNCERTAIN
-        assert by_point(reading)["voltage_l1"] == 127.5
-        assert math.isnan(by_point(reading)["frequency"])
-        device.refuse()
-        await listener.until(lambda reading: by_point(reading).get("frequency") == 60.01)
+    async with SimulatedLine(device) as line:
+        driver = modbus_driver(line, device.profile, recheck_s=0.3)
+        async with running(driver.run) as listener:
+            await _refused_then_not(device, driver, listener)
+
+
+async def _refused_then_not(device: SimulatedDevice, driver: ModbusLine, listener: Listener) -> None:
+    reading = await listener.until(lambda reading: reading.group.name == "fast")
+    assert reading.quality is Quality.UNCERTAIN
+    assert driver.statistics()["devices"]["device"]["refused"] == ["frequency"]
+    assert by_point(reading)["voltage_l1"] == 127.5
+    assert math.isnan(by_point(reading)["frequency"])
+    device.refuse()
+    await listener.until(lambda reading: by_point(reading).get("frequency") == 60.01)
 
 
 async def test_silence_is_a_bad_reading_and_passes() -> None:

@@ -1,105 +1,38 @@
-"""Every built-in profile loads; the Modbus ones agree with the datasheets, written here a second time."""
+"""Every built-in profile loads and speaks the common language; Modbus ones agree with the datasheets."""
 
-import math
-import struct
 from pathlib import Path
 
 import pytest
 
-from agent.drivers.modbus import codec
-from agent.drivers.modbus.profile import ModbusProfile
-from agent.drivers.profile import BUILT_IN
-from agent.drivers.udp import JsonProfile
-from agent.schema import load_toml, read
+from agent.drivers.modbus.codec import encode
+from agent.drivers.udp import UdpProfile
+from agent.schema import load_toml
+from tests.drivers.profiles.datasheets import DATASHEETS
+from tests.drivers.profiles.reading import FILES, modbus, points, profile_in
 
-MODELS = {"modbus": ModbusProfile, "udp-json": JsonProfile}
-FILES = sorted(BUILT_IN.glob("*.toml"))
-
-# Point: address as on the wire, type, scale. From the datasheets, not from the profiles.
-SDM630 = {
-    "voltage_l1": 0x0000, "voltage_l2": 0x0002, "voltage_l3": 0x0004,
-    "current_l1": 0x0006, "current_l2": 0x0008, "current_l3": 0x000A,
-    "active_power_l1": 0x000C, "active_power_l2": 0x000E, "active_power_l3": 0x0010,
-    "apparent_power_l1": 0x0012, "apparent_power_l2": 0x0014, "apparent_power_l3": 0x0016,
-    "reactive_power_l1": 0x0018, "reactive_power_l2": 0x001A, "reactive_power_l3": 0x001C,
-    "power_factor_l1": 0x001E, "power_factor_l2": 0x0020, "power_factor_l3": 0x0022,
-    "active_power": 0x0034, "apparent_power": 0x0038, "reactive_power": 0x003C,
-    "power_factor": 0x003E, "frequency": 0x0046,
-    "energy_import": 0x0048, "energy_export": 0x004A,
-    "reactive_energy_import": 0x004C, "reactive_energy_export": 0x004E,
-    "thd_voltage_l1": 0x00EA, "thd_voltage_l2": 0x00EC, "thd_voltage_l3": 0x00EE,
-    "thd_current_l1": 0x00F0, "thd_current_l2": 0x00F2, "thd_current_l3": 0x00F4,
-}  # fmt: skip
-# Schneider prints numbers from 1: the wire has one less.
-PM5XXX_NUMBERS = {
-    "current_l1": (3000, "f32", 1), "current_l2": (3002, "f32", 1), "current_l3": (3004, "f32", 1),
-    "voltage_l1": (3028, "f32", 1), "voltage_l2": (3030, "f32", 1), "voltage_l3": (3032, "f32", 1),
-    "voltage_unbalance": (3052, "f32", 1),
-    "active_power_l1": (3054, "f32", 1000), "active_power_l2": (3056, "f32", 1000),
-    "active_power_l3": (3058, "f32", 1000), "active_power": (3060, "f32", 1000),
-    "reactive_power_l1": (3062, "f32", 1000), "reactive_power_l2": (3064, "f32", 1000),
-    "reactive_power_l3": (3066, "f32", 1000), "reactive_power": (3068, "f32", 1000),
-    "apparent_power_l1": (3070, "f32", 1000), "apparent_power_l2": (3072, "f32", 1000),
-    "apparent_power_l3": (3074, "f32", 1000), "apparent_power": (3076, "f32", 1000),
-    "frequency": (3110, "f32", 1),
-    "energy_import": (3204, "s64", 0.001), "energy_export": (3208, "s64", 0.001),
-    "reactive_energy_import": (3220, "s64", 0.001), "reactive_energy_export": (3224, "s64", 0.001),
-    "thd_current_l1": (21300, "f32", 1), "thd_current_l2": (21302, "f32", 1),
-    "thd_current_l3": (21304, "f32", 1),
-    "thd_voltage_l1": (21330, "f32", 1), "thd_voltage_l2": (21332, "f32", 1),
-    "thd_voltage_l3": (21334, "f32", 1),
-}  # fmt: skip
-INTESIS = {
-    "on": (0, "s16", 1), "mode": (1, "s16", 1), "fan_speed": (2, "s16", 1),
-    "temperature_setpoint": (4, "s16", 0.1), "temperature": (5, "s16", 0.1),
-    "alarm": (10, "s16", 1), "error_code": (11, "u16", 1),
-}  # fmt: skip
-DATASHEETS = {
-    "eastron-sdm630": ("input", {name: (address, "f32", 1) for name, address in SDM630.items()}),
-    "schneider-pm5xxx": (
-        "holding",
-        {name: (number - 1, kind, scale) for name, (number, kind, scale) in PM5XXX_NUMBERS.items()},
-    ),
-    "intesis-ac": ("holding", INTESIS),
-}
 UNITS = {
     "voltage": "V", "current": "A", "active_power": "W", "reactive_power": "var", "apparent_power": "VA",
     "power_factor": "", "frequency": "Hz", "energy": "kWh", "reactive_energy": "kvarh", "thd": "%",
-    "voltage_unbalance": "%", "temperature": "°C", "humidity": "%", "co2": "ppm", "battery_voltage": "V",
+    "voltage_unbalance": "%", "temperature": "°C", "supply_temperature": "°C", "humidity": "%", "co2": "ppm",
+    "battery_voltage": "V",
 }  # fmt: skip
-
-
-def modbus(name: str) -> ModbusProfile:
-    return read(ModbusProfile, BUILT_IN / f"{name}.toml")
-
-
-def decode(profile: ModbusProfile, registers: dict[int, int]) -> dict[str, float]:
-    """What the points fully inside `registers` (address to value) read."""
-    values = {}
-    for group in profile.group:
-        for point, decoder in zip(group.point, profile.decoders(group), strict=True):
-            span = range(point.address, point.address + codec.words(point.type or profile.type))
-            if all(address in registers for address in span):
-                values[point.name] = decoder([registers[address] for address in span], 0)
-    return values
-
-
-def words(text: str, address: int = 0) -> dict[int, int]:
-    data = bytes.fromhex(text)
-    return dict(enumerate(struct.unpack(f">{len(data) // 2}H", data), address))
+WANTED = {
+    "pzem-004t", "pzem-016", "eastron-sdm120", "eastron-sdm630", "schneider-iem3155", "schneider-pm5xxx",
+    "carlo-gavazzi-em340", "abb-b23", "embrasul-md30", "kron-konect", "xy-md02", "intesis-ac", "ir-blaster",
+    "ir-blaster-tasmota", "sma-energy-meter",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_profile_loads_and_names_its_sources(file: Path) -> None:
-    profile = read(MODELS[load_toml(file)["driver"]], file)
+    profile = profile_in(file)
     assert profile.title
     assert all(len(source) > 10 for source in profile.source)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_same_noun_has_same_unit_in_every_profile(file: Path) -> None:
-    profile = read(MODELS[load_toml(file)["driver"]], file)
-    for point in (point for group in profile.group for point in group.point):
+    for point in (point for group in profile_in(file).group for point in group.point):
         if point.kind == "state":
             assert point.unit == ""
             assert point.states
@@ -110,20 +43,24 @@ def test_same_noun_has_same_unit_in_every_profile(file: Path) -> None:
         assert (point.kind == "total") == ("energy" in point.name), point.name
 
 
+def test_no_profile_is_missing() -> None:
+    assert {file.stem for file in FILES} >= WANTED
+
+
 @pytest.mark.parametrize("name", DATASHEETS)
 def test_registers_are_those_of_the_datasheet(name: str) -> None:
-    profile = modbus(name)
-    table, registers = DATASHEETS[name]
+    profile, sheet = modbus(name), DATASHEETS[name]
     found = {
         point.name: (point.address, point.type or profile.type, point.scale)
-        for group in profile.group
-        for point in group.point
+        for point in points(profile).values()
     }
-    assert found == registers
-    for group in profile.group:
-        for point in group.point:
-            assert (point.table or profile.table) == table
-            assert (point.order or profile.order) == "ABCD"
+    assert found == sheet.registers
+    for point in points(profile).values():
+        coding = profile.coding(point)
+        assert profile.table_of(point) == sheet.table
+        assert coding.kind in ("u16", "s16") or coding.order == sheet.order
+    assert profile.max_registers <= sheet.max_registers
+    assert profile.delay_ms >= sheet.delay_ms
 
 
 def test_every_modbus_profile_is_held_against_a_datasheet() -> None:
@@ -133,13 +70,33 @@ def test_every_modbus_profile_is_held_against_a_datasheet() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("pzem-004t", [(0, 10)]),  # a snapshot, whole
+        ("eastron-sdm120", [(0, 32), (70, 2), (72, 16)]),
         ("eastron-sdm630", [(0, 72), (72, 8), (234, 12)]),
+        ("xy-md02", [(1, 2)]),
         ("intesis-ac", [(0, 12)]),
+        ("embrasul-md30", [(66, 46), (112, 12)]),
+        ("kron-konect", [(4, 12), (18, 10), (34, 32), (74, 2), (200, 8)]),
+        ("carlo-gavazzi-em340", [(0, 6), (12, 24), (40, 10), (51, 1), (52, 2), (64, 6), (78, 2)]),
+        (
+            "abb-b23",
+            [
+                *[(0x5B00, 6), (0x5B0C, 6), (0x5B14, 25), (0x5B3A, 4)],
+                *[(0x5000, 8), (0x5460, 24), (0x5B12, 2)],
+            ],
+        ),
         (
             "schneider-pm5xxx",
             [
-                *[(2999, 6), (3027, 6), (3053, 24), (3109, 2)],
+                *[(2999, 6), (3027, 6), (3053, 32), (3109, 2)],
                 *[(3051, 2), (3203, 8), (3219, 8), (21299, 6), (21329, 6)],
+            ],
+        ),
+        (
+            "schneider-iem3155",
+            [
+                *[(2999, 6), (3027, 6), (3053, 8), (3067, 2), (3075, 2), (3083, 2), (3109, 2)],
+                *[(3019, 6), (3203, 8), (3219, 8), (3517, 12)],
             ],
         ),
     ],
@@ -153,74 +110,66 @@ def test_requests_are_few_and_within_what_the_device_takes(
     assert max(block.width for block in blocks) <= profile.max_registers
 
 
-def test_sdm_takes_80_registers_at_even_addresses() -> None:
-    profile = modbus("eastron-sdm630")
-    assert profile.max_registers == 80
+@pytest.mark.parametrize("name", ["eastron-sdm120", "eastron-sdm630"])
+def test_sdm_takes_80_registers_at_even_addresses(name: str) -> None:
+    profile = modbus(name)
     for group in profile.group:
         for block in profile.blocks(group):
+            assert block.width <= 80
             assert block.address % 2 == block.width % 2 == 0
 
 
-@pytest.mark.parametrize(
-    ("address", "data", "point", "value"),
-    [
-        (0, "43 66 33 34", "voltage_l1", 230.2),
-        (0, "43 67 AF 55", "voltage_l1", 231.68489),
-        (8, "40 88 FA 31", "current_l2", 4.2805),
-        (8, "40 8B 6A 89", "current_l2", 4.3568),
-    ],
-)
-def test_sdm_captures(address: int, data: str, point: str, value: float) -> None:
-    values = decode(modbus("eastron-sdm630"), words(data, address))
-    assert values == {point: pytest.approx(value, rel=2e-5)}
+def test_what_marks_a_value_as_not_available() -> None:
+    """Pitfall 14: all ones and 0x7FFF... of ABB, 0x8000 of Intesis; Schneider's NaN needs none."""
+    sheets = {"u16": 0xFFFF, "u32": 0xFFFFFFFF, "u64": 2**64 - 1, "s16": 0x7FFF, "s32": 0x7FFFFFFF}
+    abb = modbus("abb-b23")
+    for point in points(abb).values():
+        assert point.invalid == [sheets[abb.coding(point).kind]], point.name
+    for name, point in points(modbus("intesis-ac")).items():
+        assert point.invalid == [32768 if name == "error_code" else -32768]
 
 
-def test_sdm_manual_value_is_the_float_next_to_230_2() -> None:
-    assert decode(modbus("eastron-sdm630"), words("43 66 33 34")) == {"voltage_l1": 230.20001}
-    assert decode(modbus("eastron-sdm630"), words("43 66 33 33")) == {"voltage_l1": 230.2}
+def test_the_air_conditioner_gateway_is_written_with_care() -> None:
+    profile = modbus("intesis-ac")
+    writable = {name: point for name, point in points(profile).items() if point.writable}
+    assert set(writable) == {"on", "mode", "fan_speed", "temperature_setpoint"}
+    for point in writable.values():
+        assert point.on_silence
+        assert point.readback  # locks make writes vanish without a word
+        assert point.readback_s >= 5
+        assert point.write_function == 6
+    setpoint = writable["temperature_setpoint"]
+    assert (setpoint.min, setpoint.max, setpoint.step) == (16, 30, 0.5)
+    assert encode(profile.coding(setpoint), 23.5) == (235,)
+    assert [file.stem for file in FILES if load_toml(file)["driver"] == "modbus" and _writes(file.stem)] == [
+        "intesis-ac"
+    ]
 
 
-def test_sdm_capture_of_80_registers() -> None:
-    """The first 16 bytes are of the log (esphome PR 8032), the rest are its values; holes are 0.0."""
-    registers = dict.fromkeys(range(80), 0)
-    registers |= words("43 5D EA DE 43 66 2B 2C 43 69 5C 59 40 65 25 4B")
-    for address, value in {8: 5.1485, 10: 4.9057, 12: 754.75, 14: 1183.51, 16: 1141.65}.items():
-        registers |= words(struct.pack(">f", value).hex(), address)
-    for address, value in {52: 3079.91, 70: 50.02}.items():
-        registers |= words(struct.pack(">f", value).hex(), address)
-    values = decode(modbus("eastron-sdm630"), registers)
-    assert values["voltage_l1"] == pytest.approx(221.917, abs=5e-4)
-    assert values["voltage_l2"] == pytest.approx(230.169, abs=1e-3)
-    assert values["voltage_l3"] == pytest.approx(233.361, abs=5e-4)
-    assert values["current_l1"] == pytest.approx(3.5804, abs=5e-5)
-    assert [values[f"active_power_l{phase}"] for phase in (1, 2, 3)] == [754.75, 1183.51, 1141.65]
-    assert values["active_power"] == 3079.91
-    assert values["frequency"] == 50.02
-    assert values["power_factor"] == 0.0
+def _writes(name: str) -> bool:
+    return any(point.writable for point in points(modbus(name)).values())
 
 
-def test_schneider_kw_wh_and_nan() -> None:
-    registers = words(struct.pack(">f", 1.5).hex(), 3059)
-    registers |= words(struct.pack(">q", 812_370_123).hex(), 3203)
-    registers |= words("FF C0 00 00", 3027)
-    values = decode(modbus("schneider-pm5xxx"), registers)
-    assert values["active_power"] == 1500.0
-    assert values["energy_import"] == 812_370.123
-    assert math.isnan(values["voltage_l1"])
+@pytest.mark.parametrize("name", ["ir-blaster", "ir-blaster-tasmota"])
+def test_infrared_modules_speak_like_the_gateway(name: str) -> None:
+    """A control loop sends the same codes, whichever of the two it drives."""
+    file = next(file for file in FILES if file.stem == name)
+    profile = profile_in(file)
+    assert isinstance(profile, UdpProfile)
+    sent = {point.name: point for point in profile.group[0].point if point.writable}
+    gateway = points(modbus("intesis-ac"))
+    assert set(sent) == {"on", "mode", "fan_speed", "temperature_setpoint"}
+    assert sent["mode"].states == gateway["mode"].states
+    assert sent["on"].states == gateway["on"].states
+    assert all("keeps the last state" in point.on_silence for point in sent.values())
+    if name == "ir-blaster-tasmota":  # keys of the IRHVAC message, device-facts 3.11
+        assert [point.key for point in sent.values()] == ["Power", "Mode", "FanSpeed", "Temp"]
 
 
-def test_schneider_power_is_the_decimal_that_the_meter_means() -> None:
-    """0.9998 kW is 999.8 W, not 999.8000000000001 W."""
-    values = decode(modbus("schneider-pm5xxx"), words(struct.pack(">f", 0.9998).hex(), 3059))
-    assert values["active_power"] == 999.8
-
-
-def test_intesis_tenths_and_unknown() -> None:
-    registers = {0: 1, 1: 4, 2: 0x8000, 4: 235, 5: 0x8000, 10: 0, 11: 65535}
-    values = decode(modbus("intesis-ac"), registers)
-    assert (values["on"], values["mode"], values["temperature_setpoint"]) == (1, 4, 23.5)
-    assert math.isnan(values["fan_speed"])
-    assert math.isnan(values["temperature"])
-    assert values["error_code"] == 65535
-    assert decode(modbus("intesis-ac"), {5: 65526}) == {"temperature": -1.0}
-    assert math.isnan(decode(modbus("intesis-ac"), {11: 0x8000})["error_code"])
+@pytest.mark.parametrize("name", DATASHEETS)
+def test_a_fingerprint_is_never_of_zeros(name: str) -> None:
+    """Pitfall 27: an all-zero answer proves nothing."""
+    profile = modbus(name)
+    assert profile.fingerprint
+    for check in profile.fingerprint:
+        assert check.min is None or check.min > 0

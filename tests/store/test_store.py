@@ -290,3 +290,63 @@ async def test_migration_is_whole_or_not_at_all_and_only_once(tmp_path: Path) ->
         await migrate(db)
         rows = await db.execute_fetchall("PRAGMA user_version")
         assert [tuple(row) for row in rows] == [(2,)]
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_a_cancelled_commit_is_whole_and_the_last_one_has_the_rest(tmp_path: Path, turns: int) -> None:
+    async with Store(tmp_path / "r.db") as store:
+        store.append(readings(2000))
+        store.delivered("center", 2000)
+        task = asyncio.create_task(store.commit())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        store.append(readings(1, 2000))
+    async with Store(tmp_path / "r.db") as store:
+        assert len(await everything(store)) == 2001
+        assert store.cursor("center") == 2000
+
+
+async def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    for name in ("site#1", "a?b", "50%20", "ação"):
+        file = tmp_path / name / "r.db"
+        async with Store(file) as store:
+            store.append(readings(2))
+        async with Store(file) as store:
+            assert len(await everything(store)) == 2
+
+
+async def test_an_emptied_log_behind_the_cursor_has_nothing_to_deliver(tmp_path: Path) -> None:
+    async with Store(tmp_path / "r.db") as store:
+        store.append(readings(5))
+    with sqlite3.connect(tmp_path / "r.db") as db:
+        db.execute("DELETE FROM reading")
+    async with Store(tmp_path / "r.db") as store:
+        assert await store.read_after(0, 10) == []
+        assert store.released_seq == 5
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, not at all" * 100, None])
+async def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "r.db"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(OSError, match=r"r\.db: cannot be"):
+        async with Store(file):
+            pass
+
+
+async def test_what_memory_gave_up_is_remembered(tmp_path: Path) -> None:
+    async with Store(tmp_path / "r.db", StoreOptions(memory_readings_max=1000)) as store:
+        await store._disk._db.execute("PRAGMA busy_timeout = 1")
+        blocker = sqlite3.connect(tmp_path / "r.db", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        store.append(readings(3000))
+        await store.commit()
+        blocker.execute("ROLLBACK")
+        blocker.close()
+    async with Store(tmp_path / "r.db") as store:
+        assert store.state.discarded_unsent == 2000

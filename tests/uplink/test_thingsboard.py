@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ import pytest
 from agent.model import Device, Group, Point, Reading
 from agent.store import Store
 from agent.supervise import Backoff, supervise
-from agent.uplink import ThingsBoard
+from agent.uplink import ThingsBoard, holds
 from agent.uplink.thingsboard import ThingsBoardOptions
 from tests.conftest import Mosquitto, group_of, until
 from tests.uplink.center import Center, Seen
@@ -161,34 +162,127 @@ async def test_a_restart_goes_on_after_the_cursor(
     assert sum(len(entries) for payload in again for entries in payload.values()) == 40
 
 
-async def refusing_broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A broker of MQTT 5 that answers every PUBLISH with "quota exceeded" (0x97)."""
-    try:
-        while head := await reader.readexactly(2):
-            length = head[1]
-            if length & 0x80:
-                length = (length & 0x7F) | (await reader.readexactly(1))[0] << 7
-            body = await reader.readexactly(length)
-            if head[0] == 0x10:
-                writer.write(bytes((0x20, 3, 0, 0, 0)))
-            elif head[0] >> 4 == 3:
-                at = 2 + int.from_bytes(body[:2], "big")
-                writer.write(bytes((0x40, 3)) + body[at : at + 2] + b"\x97")
-    except asyncio.IncompleteReadError:
+class ChoosyBroker:
+    """A broker of MQTT 5 that answers each PUBLISH with the reason that `judge` gives; None: no PUBACK."""
+
+    def __init__(self, judge: Callable[[str, dict], int | None]) -> None:
+        self.judge = judge
+        self.taken: Seen = {}
+        self.hang_up = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, body = await self._packet(reader)
+                if kind == 0x10:
+                    writer.write(bytes((0x20, 3, 0, 0, 0)))
+                elif kind >> 4 == 3:
+                    end = 2 + int.from_bytes(body[:2], "big")
+                    self._publish(writer, body[2:end].decode(), body[end : end + 2], body[end + 3 :])
         writer.close()
 
+    async def _packet(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        kind, length, shift = (await reader.readexactly(1))[0], 0, 0
+        while True:
+            byte = (await reader.readexactly(1))[0]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return kind, await reader.readexactly(length)
 
-async def test_a_puback_that_means_no_is_not_a_delivery(
+    def _publish(self, writer: asyncio.StreamWriter, topic: str, mid: bytes, payload: bytes) -> None:
+        message = json.loads(payload)
+        reason = self.judge(topic, message)
+        if reason == 0 and topic == "v1/gateway/telemetry":
+            for device, entries in message.items():
+                for entry in entries:
+                    self.taken |= {(device, entry["ts"], name): v for name, v in entry["values"].items()}
+        if reason is not None:
+            writer.write(bytes((0x40, 3)) + mid + bytes((reason,)))
+        if reason and self.hang_up:
+            writer.close()
+
+
+@asynccontextmanager
+async def choosy(port: int, judge: Callable[[str, dict], int | None]) -> AsyncIterator[ChoosyBroker]:
+    broker = ChoosyBroker(judge)
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", port)
+    try:
+        yield broker
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("answer", [0x80, 0x97, None], ids=["refused", "limit", "no PUBACK"])
+@pytest.mark.parametrize("at", ["v1/gateway/connect", "v1/gateway/telemetry"])
+async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothing(
+    tmp_path: Path,
+    store: Store,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    answer: int | None,
+    at: str,
+) -> None:
+    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.2)
+    mended = False
+
+    def judge(topic: str, message: dict) -> int | None:
+        bad = topic == at and (message.get("device") == "b" or "b" in message)
+        return answer if bad and not mended else 0
+
+    port = free_port()
+    async with choosy(port, judge) as broker:
+        uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store)
+        async with delivering(uplink):
+            fill(store, 30)
+            await until(lambda: sum(key[0] == "a" for key in broker.taken) == 60)
+            await until(lambda: uplink.state.held_devices == 1)
+            fill(store, 30, 30)
+            await until(lambda: sum(key[0] == "a" for key in broker.taken) == 120)
+            assert store.cursor("center/b") == 0
+            assert not any(key[0] == "b" for key in broker.taken)
+            await store.commit()
+        assert "center/b" in store.cursors_under("center/")
+        mended = True
+        uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store)  # a restart keeps the hold
+        assert uplink.state.held_devices == 1
+        async with delivering(uplink):
+            filled = 60
+            async with asyncio.timeout(10):
+                while uplink.state.held_devices or len(broker.taken) < 4 * filled:
+                    fill(store, 1, filled)
+                    filled += 1
+                    await asyncio.sleep(0.1)
+        assert broker.taken == wanted(filled)
+        assert store.cursors_under("center/") == []
+
+
+async def test_a_refusal_that_ends_the_session_is_an_outage_not_a_hold(
     tmp_path: Path, store: Store, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
-    server = await asyncio.start_server(refusing_broker, "127.0.0.1", port)
+    async with choosy(port, lambda topic, message: 0x97) as broker:
+        broker.hang_up = True
+        uplink = ThingsBoard(options(tmp_path, port), store)
+        async with delivering(uplink):
+            fill(store, 5)
+            await until(lambda: "after a refusal (Quota exceeded)" in uplink.state.last_error)
+            assert uplink.state.held_devices == 0
+    assert store.cursor("center") == 0
+
+
+async def test_a_broker_that_was_down_at_first_is_still_met_at_5(
+    tmp_path: Path, store: Store, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
     uplink = ThingsBoard(options(tmp_path, port), store)
     async with delivering(uplink):
-        fill(store, 5)
-        await until(lambda: "Quota exceeded" in uplink.state.last_error)
-    assert store.cursor("center") == 0
-    server.close()
+        await until(lambda: uplink.state.last_error)
+        async with choosy(port, lambda topic, message: 0):
+            await until(lambda: uplink.state.connected)
+            assert uplink.state.protocol == "5"
 
 
 @pytest.mark.parametrize("answer", [b"", bytes((0x20, 2, 0, 1))], ids=["hangs up", "refuses"])
@@ -210,7 +304,7 @@ async def test_an_old_broker_is_met_at_3_1_1(
     async with delivering(uplink):
         await until(lambda: uplink.state.connected)
         assert uplink.state.protocol == "3.1.1"
-        assert bool(uplink.state.last_error) is not bool(answer)
+        assert uplink.state.last_error == ""
     server.close()
 
 

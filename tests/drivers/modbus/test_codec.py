@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.modbus.codec import Order, Type, decoder, shortest_f32, words
+from agent.drivers.modbus.codec import (
+    Coding,
+    Order,
+    Type,
+    decoder,
+    encode,
+    merged,
+    shortest_f32,
+    with_exponent,
+    words,
+)
 
 
 def registers(data: str) -> list[int]:
@@ -49,23 +59,95 @@ def registers(data: str) -> list[int]:
     ],
 )
 def test_known_values(data: str, kind: Type, order: Order, scale: float, expected: float) -> None:
-    assert decoder(kind, order, scale=scale)(registers("00 00" + data), 1) == expected
+    assert decoder(Coding(kind, order, scale))(registers("00 00" + data), 1) == expected
 
 
 def test_a_scaled_value_prints_as_the_decimal_it_is() -> None:
-    decode = decoder("u16", scale=0.1)
+    decode = decoder(Coding("u16", scale=0.1))
     assert [decode([raw], 0) for raw in (3, 7, 2301)] == [0.3, 0.7, 230.1]
-    assert decoder("s16", scale=0.1, offset=-10)([503], 0) == 40.3
+    assert decoder(Coding("s16", scale=0.1, offset=-10))([503], 0) == 40.3
     kilowatts = registers(struct.pack(">f", 1.2346).hex())
-    assert decoder("f32", scale=1000)(kilowatts, 0) == 1234.6
-    assert decoder("u16", scale=1, offset=1 / 3)([1], 0) == 1 + 1 / 3
+    assert decoder(Coding("f32", scale=1000))(kilowatts, 0) == 1234.6
+    assert decoder(Coding("u16", offset=1 / 3))([1], 0) == 1 + 1 / 3
 
 
 def test_what_is_not_available_is_nan() -> None:
-    assert math.isnan(decoder("s16", invalid=[-32768])([0x8000], 0))
-    assert math.isnan(decoder("u32", invalid=[0xFFFFFFFF])([0xFFFF, 0xFFFF], 0))
+    assert math.isnan(decoder(Coding("s16", invalid=(-32768,)))([0x8000], 0))
+    assert math.isnan(decoder(Coding("u32", invalid=(0xFFFFFFFF,)))([0xFFFF, 0xFFFF], 0))
     for data in ("7F C0 00 00", "7F 80 00 00", "FF 80 00 00"):
-        assert math.isnan(decoder("f32")(registers(data), 0))
+        assert math.isnan(decoder(Coding("f32"))(registers(data), 0))
+
+
+def test_bits_of_a_register() -> None:
+    """Daikin D3net, status word 0 and 1: on in bit 0, fan in bits 12-14; mode in the low 4 bits."""
+    word = 0x5001
+    assert decoder(Coding(mask=1))([word], 0) == 1
+    assert decoder(Coding(mask=0x7000))([word], 0) == 5
+    assert decoder(Coding(mask=0x000F))([0x0063], 0) == 3
+    assert decoder(Coding("u32", "CDAB", mask=0xFF0000))([0, 0x00AB], 0) == 0xAB
+    assert math.isnan(decoder(Coding(mask=1, invalid=(0xFFFF,)))([0xFFFF], 0))
+
+
+def test_bool_is_any_register_that_is_not_zero() -> None:
+    assert [decoder(Coding("bool"))([raw], 0) for raw in (0, 1, 0xFF00)] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("coded", "expected"),
+    # Schneider: -2 to 2; beyond 1 the load leads. The sign is that of the active power.
+    [(0.93, 0.93), (-0.93, -0.93), (1.07, 0.93), (-1.07, -0.93), (1.0, 1.0), (2.0, 0.0), (2.5, math.nan)],
+)
+def test_four_quadrant_power_factor(coded: float, expected: float) -> None:
+    found = decoder(Coding("f32", conversion="power_factor_4q"))(registers(struct.pack(">f", coded).hex()), 0)
+    assert found == pytest.approx(expected, nan_ok=True)
+    assert len(repr(found)) <= 5
+
+
+def test_scale_registers_are_powers_of_ten() -> None:
+    """SunSpec: 2301 at exponent -1 is 230.1; 0x8000 (here NaN) and nonsense give no value."""
+    assert [with_exponent(2301, exponent) for exponent in (-1, 0, 2)] == [230.1, 2301, 230100]
+    assert math.isnan(with_exponent(2301, math.nan))
+    assert math.isnan(with_exponent(2301, 11))
+
+
+@pytest.mark.parametrize(
+    ("coding", "value", "expected"),
+    [
+        (Coding("s16", scale=0.1), 23.5, (235,)),
+        (Coding("s16", scale=0.1, offset=-40), -1.5, (385,)),
+        (Coding("u32", "CDAB"), 0x01020304, (0x0304, 0x0102)),
+        (Coding("f32", "DCBA"), 60.0, (0x0000, 0x7042)),
+        (Coding("u16", mask=0x0070), 5, (0x0050,)),
+        (Coding("bool"), 1, (1,)),
+    ],
+)
+def test_encoding(coding: Coding, value: float, expected: tuple[int, ...]) -> None:
+    assert encode(coding, value) == expected
+    assert decoder(coding)(expected, 0) == value
+
+
+@pytest.mark.parametrize(
+    ("coding", "value", "reason"),
+    [
+        (Coding("u16", scale=0.5), 21.3, "expected a multiple of 0.5, found 21.3"),
+        (Coding("u16"), 70000, "expected what fits in u16"),
+        (Coding("u16"), -1, "expected what fits in u16"),
+        (Coding("u16", mask=0x0070), 8, "expected what fits in the bits 0x0070"),
+        (Coding("bool"), 2, "expected 0 or 1"),
+        (Coding("f32"), math.nan, "expected a number"),
+        (Coding("f32"), 1e39, "expected what fits in f32"),
+    ],
+)
+def test_what_cannot_be_encoded_is_said(coding: Coding, value: float, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        encode(coding, value)
+
+
+def test_only_the_masked_bits_change() -> None:
+    coding = Coding("u16", mask=0x0070)
+    assert merged(coding, (0xFFFF,), encode(coding, 2)) == (0xFFAF,)
+    swapped = Coding("u16", "BADC", mask=0x0070)
+    assert merged(swapped, (0xFFFF,), encode(swapped, 2)) == (0xAFFF,)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -75,13 +157,22 @@ def test_the_shortest_decimal_is_the_same_32_bits(value: float) -> None:
     assert len(repr(short)) <= len(repr(value))
 
 
-@given(
-    st.sampled_from(["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]),
-    st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA"]),
-    st.binary(min_size=8, max_size=8),
-    st.floats(0.0001, 1000),
-)
+TYPES = st.sampled_from(["bool", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"])
+ORDERS = st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA"])
+
+
+@given(TYPES, ORDERS, st.binary(min_size=8, max_size=8), st.floats(0.0001, 1000))
 def test_no_bytes_make_a_decoder_raise(kind: Type, order: Order, data: bytes, scale: float) -> None:
-    value = decoder(kind, order, scale=scale)(registers(data.hex()), 0)
+    value = decoder(Coding(kind, order, scale))(registers(data.hex()), 0)
     assert isinstance(value, float)
     assert words(kind) in (1, 2, 4)
+
+
+@given(TYPES, ORDERS, st.binary(min_size=8, max_size=8), st.sampled_from([1, 0.1, 0.001, 10]))
+def test_what_was_decoded_encodes_to_what_decodes_the_same(
+    kind: Type, order: Order, data: bytes, scale: float
+) -> None:
+    coding = Coding(kind, order, 1 if kind == "bool" else scale)
+    value = decoder(coding)(registers(data.hex()), 0)
+    if math.isfinite(value) and abs(value) < 2**53 * scale / 10:
+        assert decoder(coding)(encode(coding, value), 0) == value

@@ -1,0 +1,1 @@
+"""Serial telemetry lines that are not Modbus: framed text, JSON lines and fixed binary frames."""

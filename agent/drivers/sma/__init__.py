@@ -1,0 +1,1 @@
+"""SMA Speedwire: energy meters that tell everybody on the network what they measure."""

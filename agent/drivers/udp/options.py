@@ -1,0 +1,114 @@
+"""What the configuration and the profiles say of UDP telemetry modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions
+from agent.drivers.udp.keys import FaultyKeys, read_keys
+from agent.schema import FilePath, Host, Name, Options, Port
+
+
+class UdpPoint(PointOptions):
+    """A value of a sample. `key`: its name in JSON and in the layout, the point's own if not given.
+
+    `writable`: the module takes commands for it, from `min` to `max`; `on_silence` says what it does with
+    them when it no longer hears from us.
+    """
+
+    key: str = ""
+    writable: bool = False
+    min: float | None = None
+    max: float | None = None
+    on_silence: Annotated[str, Field(max_length=400)] = ""
+
+    @model_validator(mode="after")
+    def _says_what_may_be_written(self) -> UdpPoint:
+        if self.writable and not self.on_silence:
+            raise ValueError(
+                "on_silence: expected words on what the device does when we go silent, found none"
+            )
+        stray = [key for key in ("min", "max", "on_silence") if key in self.model_fields_set]
+        if not self.writable and stray:
+            raise ValueError(f"{stray[0]}: expected writable = true beside it")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min: expected at most max, found {self.min} > {self.max}")
+        return self
+
+    def check(self, value: float) -> None:
+        """ValueError if `value` may not be written."""
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}, found {value:g}")
+        if self.states and f"{value:g}" not in self.states:
+            known = ", ".join(f"{code} {word}" for code, word in self.states.items())
+            raise ValueError(f"expected one of {known}, found {value:g}")
+
+
+class UdpGroup(Options):
+    name: Name
+    point: Annotated[list[UdpPoint], Field(min_length=1, max_length=POINTS_PER_GROUP_MAX)]
+
+
+class UdpProfile(Options):
+    """What a module sends, in the order that its packed samples have. One group: a sample is a reading."""
+
+    driver: Literal["udp"]
+    title: str
+    source: Annotated[list[str], Field(min_length=1)]
+    group: Annotated[list[UdpGroup], Field(min_length=1, max_length=1)]
+
+    @model_validator(mode="after")
+    def _keys_are_unique(self) -> UdpProfile:
+        for names in ([point.name for point in self.group[0].point], self.keys):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"expected each point and key once, found twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def keys(self) -> list[str]:
+        """What each point is called on the wire, in the order of the points."""
+        return [point.key or point.name for point in self.group[0].point]
+
+
+class UdpDeviceOptions(DeviceOptions):
+    """A module. `id` is what it calls itself, `name` if not given; `unsigned` lets anyone speak for it."""
+
+    id: Annotated[str, Field(max_length=64)] = ""
+    unsigned: bool = False
+    silence_s: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    command_timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+
+
+class UdpOptions(Options):
+    """One UDP socket that any number of modules send to."""
+
+    driver: Literal["udp"]
+    name: Name
+    host: Host = "0.0.0.0"  # noqa: S104 - modules are on the LAN
+    port: Port
+    key_file: FilePath | None = None
+    skew_s_max: Annotated[float, Field(ge=1, le=10 * 365 * 86400)] = 7 * 86400.0
+    device: Annotated[list[UdpDeviceOptions], Field(min_length=1, max_length=1000)]
+
+
+def key_faults(options: UdpOptions) -> Iterator[tuple[str, str]]:
+    """What is wrong between the modules of a line and its key file, as key path and text."""
+    try:
+        keys = read_keys(options.key_file) if options.key_file else {}
+    except FaultyKeys as faulty:
+        yield from (("key_file", f"{options.key_file}: {fault}") for fault in faulty.faults)
+        return
+    except OSError:
+        return  # said by whoever checks that secrets can be read
+    for at, device in enumerate(options.device):
+        name, path = device.id or device.name, f"device[{at}].unsigned"
+        if device.unsigned and name in keys:
+            yield path, f"expected false: {name!r} has a key, and what it does not sign is not from it"
+        if not device.unsigned and name not in keys:
+            yield path, f"expected a key of {name!r} in the key_file of its line, or unsigned = true"

@@ -1,0 +1,141 @@
+"""The process as a whole: starting, stopping and refusing to start, with words instead of tracebacks."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+CONFIG = """
+[agent]
+site = "lab"
+trust_clock = "always"
+data_dir = "data"
+[server]
+port = {port}
+"""
+
+
+async def agent(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", *arguments),
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    async with asyncio.timeout(20):
+        _, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, errors.decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, free_port: Callable[[], int]) -> Path:
+    (tmp_path / "config.toml").write_text(CONFIG.format(port=free_port()))
+    return tmp_path
+
+
+async def started(folder: Path) -> asyncio.subprocess.Process:
+    process = await agent(folder, "run", "config.toml")
+    assert process.stderr
+    async with asyncio.timeout(20):
+        line = await process.stderr.readline()
+    assert b"site lab" in line, line
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_well(folder: Path, number: int) -> None:
+    process = await started(folder)
+    process.send_signal(number)
+    code, errors = await ended(process)
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
+async def test_an_interrupt_at_any_moment_of_the_start_has_no_traceback(folder: Path, wait_s: float) -> None:
+    process = await agent(folder, "run", "config.toml")
+    await asyncio.sleep(wait_s)
+    process.send_signal(signal.SIGINT)
+    code, errors = await ended(process)
+    assert code in (0, 130, -signal.SIGINT)
+    if code != -signal.SIGINT:  # before Python itself is up
+        assert "Traceback" not in errors or "<frozen" in errors.splitlines()[1]
+
+
+async def test_two_agents_do_not_share_a_folder(folder: Path) -> None:
+    first = await started(folder)
+    code, errors = await ended(await agent(folder, "run", "config.toml"))
+    assert code == 1
+    assert "another agent works here" in errors
+    assert "Traceback" not in errors
+    first.terminate()
+    assert (await ended(first))[0] == 0
+
+
+async def test_a_broken_file_is_said_with_a_way_out(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "readings.db").write_bytes(b"no database" * 1000)
+    code, errors = await ended(await agent(folder, "run", "config.toml"))
+    assert code == 1
+    assert "move it aside" in errors
+    assert "Traceback" not in errors
+
+
+async def test_a_faulty_configuration_starts_nothing(folder: Path) -> None:
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace("port", "prt"))
+    for command in ("check", "run"):
+        code, errors = await ended(await agent(folder, command, "config.toml"))
+        assert code == 2
+        assert "config.toml: server.prt: unknown key, did you mean 'port'?" in errors
+    assert not (folder / "data").exists()
+
+
+async def test_a_taken_port_is_said(folder: Path) -> None:
+    first = await started(folder)
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace('"data"', '"other"'))
+    code, errors = await ended(await agent(folder, "run", "config.toml"))
+    assert code == 1
+    assert "cannot listen at" in errors
+    first.terminate()
+    await ended(first)
+
+
+async def test_a_password_is_not_asked_of_nobody(folder: Path) -> None:
+    code, errors = await ended(await agent(folder, "user", "add", "config.toml", "ana"))
+    assert code == 130
+    assert "Traceback" not in errors
+
+
+async def test_idle_connections_do_not_end_it(folder: Path, free_port: Callable[[], int]) -> None:
+    config = folder / "config.toml"
+    config.write_text(config.read_text() + "connections_max = 16\n")
+    port = int(config.read_text().split("port = ")[1].split()[0])
+    process = await started(folder)
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
+    for _, writer in idle:
+        writer.write(b"GET / HTTP/1.1\r\n")
+    await asyncio.sleep(0.3)
+    for _, writer in idle:
+        writer.close()
+
+    async def healthy() -> bool:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/healthz") as reply:
+            return reply.status == 200
+
+    await asyncio.sleep(0.3)
+    assert await healthy()
+    process.terminate()
+    assert (await ended(process))[0] == 0
