@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, field_validator
 from agent.drivers import DRIVERS, LineOptions
 from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
-from agent.drivers.udp import UdpOptions, key_faults
+from agent.drivers.udp import UdpOptions, module_faults
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
@@ -161,7 +161,9 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
         own = _tables(line, "device", f"{path}.")
         if str(line.get("driver")).startswith("modbus"):
             yield from _twice("unit id", "unit_id", own, default=1)
-        yield from _twice("id", "id", own)
+        if line.get("driver") == "udp":
+            known_as = [(at, {"id": device.get("id") or device.get("name")}) for at, device in own]
+            yield from _twice("id", "id", known_as)
     yield from _twice("UDP port", "port", [at for at in lines if at[1].get("driver") == "udp"])
     yield from _twice("serial port", "port", [at for at in lines if isinstance(at[1].get("port"), str)])
     yield from _file_faults(data, [*lines, *uplinks])
@@ -193,7 +195,7 @@ def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
     for at, line in enumerate(options.line):
         if isinstance(line, UdpOptions):
-            yield from ((f"line[{at}].{path}", text) for path, text in key_faults(line))
+            yield from ((f"line[{at}].{path}", text) for path, text in module_faults(line))
         if isinstance(line, SerialLinesOptions):
             yield from ((f"line[{at}].{path}", text) for path, text in wire_faults(line, profiles))
 

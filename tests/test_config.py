@@ -104,7 +104,7 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
          "line[0].device[1].unit_id: expected each unit id once, 1 is also at line[0].device[0].unit_id"),
         ("unsigned = true", "", "line[1].device[0].unsigned: expected a key of 'room' in the key_file"),
         ("unsigned = true", 'unsigned = true\n[[line.device]]\nname = "r2"\nprofile = "ambient"\nid = "room"',
-         "line[1].device[1].id: expected each id once"),
+         "line[1].device[0].name: expected each id once, 'room' is also at device[1].id"),
         ("port = 9000", 'port = 9000\nkey_file = "none.keys"', "line[1].key_file: expected a readable file"),
         ("center.token", "other.token", "uplink[0].token_file: expected a readable file with the secret"),
         ('kind = "thingsboard"', 'kind = "thingsbored"', "uplink[0].kind: expected 'thingsboard', found"),

@@ -97,8 +97,9 @@ class UdpOptions(Options):
     device: Annotated[list[UdpDeviceOptions], Field(min_length=1, max_length=1000)]
 
 
-def key_faults(options: UdpOptions) -> Iterator[tuple[str, str]]:
-    """What is wrong between the modules of a line and its key file, as key path and text."""
+def module_faults(options: UdpOptions) -> Iterator[tuple[str, str]]:
+    """What is wrong among the modules of a line and with its key file, as key path and text."""
+    yield from _id_faults(options)
     try:
         keys = read_keys(options.key_file) if options.key_file else {}
     except FaultyKeys as faulty:
@@ -112,3 +113,12 @@ def key_faults(options: UdpOptions) -> Iterator[tuple[str, str]]:
             yield path, f"expected false: {name!r} has a key, and what it does not sign is not from it"
         if not device.unsigned and name not in keys:
             yield path, f"expected a key of {name!r} in the key_file of its line, or unsigned = true"
+
+
+def _id_faults(options: UdpOptions) -> Iterator[tuple[str, str]]:
+    """A module without an `id` goes by its name, which may be the `id` of another."""
+    ids = {device.id: at for at, device in enumerate(options.device) if device.id}
+    for at, device in enumerate(options.device):
+        if not device.id and device.name in ids:
+            other = f"device[{ids[device.name]}].id"
+            yield f"device[{at}].name", f"expected each id once, {device.name!r} is also at {other}"

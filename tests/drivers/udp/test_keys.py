@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.udp import UdpOptions, key_faults
+from agent.drivers.udp import UdpOptions, module_faults
 from agent.drivers.udp.keys import FaultyKeys, Key, key_id, parse_keys, read_keys
 
 ONE, TWO, THREE = (bytes([at]) * 32 for at in (1, 2, 3))
@@ -84,15 +84,15 @@ def test_modules_and_keys_must_match(tmp_path: Path) -> None:
         {"name": "open", "profile": "p", "unsigned": True},
     ]
     options = {"driver": "udp", "name": "wifi", "port": 1, "device": devices, "key_file": file}
-    assert [path for path, _ in key_faults(UdpOptions.model_validate(options))] == [
+    assert [path for path, _ in module_faults(UdpOptions.model_validate(options))] == [
         "device[1].unsigned",
         "device[2].unsigned",
     ]
     without = options | {"key_file": None, "device": devices[:1]}
-    ((path, text),) = key_faults(UdpOptions.model_validate(without))
+    ((path, text),) = module_faults(UdpOptions.model_validate(without))
     assert (path, text) == (
         "device[0].unsigned",
         "expected a key of 'signed' in the key_file of its line, or unsigned = true",
     )
     file.write_text("nonsense\n")
-    assert [path for path, _ in key_faults(UdpOptions.model_validate(options))] == ["key_file"]
+    assert [path for path, _ in module_faults(UdpOptions.model_validate(options))] == ["key_file"]
