@@ -33,7 +33,7 @@ AHEAD_S = 5.0
 AHEAD_MIN = 2
 AHEAD_MAX = 65_536
 PACE_S = 1.0
-TOO_FAR = 4
+TOO_FAR = 2
 UNSIGNED_RECENT = 64
 NO_BOOT = -1
 
@@ -155,7 +155,7 @@ class Session:
         came = self.window.highest - self._pace.seq
         if elapsed_s >= PACE_S:
             return came / elapsed_s
-        return max(self._pace.hz, came / max(elapsed_s, PACE_S / 5))
+        return max(self._pace.hz, (came - 1) / max(elapsed_s, PACE_S / 2))  # one alone has no pace
 
     def _measure(self, now_s: float) -> None:
         if now_s - self._pace.since_s >= PACE_S:

@@ -109,6 +109,20 @@ def test_the_limit_runs_ahead_with_the_pace_of_the_module() -> None:
     assert core.disk.by_key[KEY_ID].limit - 1000 <= 50 * 6
 
 
+def test_a_module_that_sends_once_a_second_is_never_far_behind_its_limit() -> None:
+    core, module, saves = Core(), sender(repeat=1), 0
+    for quarter in range(4 * 120):
+        core.now = Now(NOW_MS, 1000 + quarter / 4)
+        if quarter % 4 == 0:
+            core.take(datagram(module), keep=False)
+        if quarter % 5 == 0:
+            core.intake.tick(core.now)
+        saves += core.intake.needs_keeping
+        core.keep()
+        assert core.disk.by_key[KEY_ID].limit - quarter // 4 <= 9
+    assert saves < 120 / 2
+
+
 def test_a_burst_does_not_run_the_limit_far_ahead() -> None:
     core, module = Core(), sender(repeat=1)
     core.take(*(datagram(module) for _ in range(20)))
