@@ -150,13 +150,14 @@ class ThingsBoard:
         cursor = self._store.cursor(self.name)
         while True:
             await self._wait_beyond(session, cursor)
+            until = self._store.released_seq
             batch = await self._store.read_after(cursor, self._options.batch_readings_max)
             readings = [reading for _, reading in batch if reading.group.device.name not in self._holds]
             refused = await self._send(session, readings, introduced)
             for device, reason in refused.items():
                 self._holds.add(device, cursor, reason)
-            # Without a batch the log was emptied behind us: there is nothing older than the newest.
-            cursor = batch[-1][0] if batch else self._store.released_seq
+            # Without a batch the log was emptied up to what was the newest when we looked.
+            cursor = batch[-1][0] if batch else until
             self._store.delivered(self.name, cursor)
             self.episode.ended()
             await self._retry_held(session, introduced, cursor)

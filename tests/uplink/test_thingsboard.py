@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -283,6 +284,22 @@ async def test_a_broker_that_was_down_at_first_is_still_met_at_5(
         async with choosy(port, lambda topic, message: 0):
             await until(lambda: uplink.state.connected)
             assert uplink.state.protocol == "5"
+
+
+async def test_an_emptied_log_is_passed_over_and_what_follows_is_not(
+    tmp_path: Path, mosquitto: Mosquitto, center: Center
+) -> None:
+    async with Store(tmp_path / "readings.db") as store:
+        fill(store, 5)
+    with sqlite3.connect(tmp_path / "readings.db") as db:
+        db.execute("DELETE FROM reading")
+    async with Store(tmp_path / "readings.db") as store:
+        uplink = ThingsBoard(options(tmp_path, mosquitto.port), store)
+        async with delivering(uplink):
+            await until(lambda: uplink.state.backlog == 0)
+            fill(store, 20)
+            await until(lambda: len(center.values) == 80)
+    assert center.values == wanted(20)
 
 
 @pytest.mark.parametrize("answer", [b"", bytes((0x20, 2, 0, 1))], ids=["hangs up", "refuses"])
