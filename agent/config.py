@@ -192,8 +192,25 @@ def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:
         yield path, f"expected certificates in PEM in {file}: {error.strerror or error}"
 
 
+def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
+    """What of a device's `fallback` cannot be written to it."""
+    points = {point.name: point for group in profile.group for point in group.point}
+    for name, value in getattr(device, "fallback", {}).items():
+        if name not in points:
+            known = ", ".join(each for each, point in points.items() if point.point().writable) or "none"
+            yield f"fallback.{name}", f"expected a writable point of profile {device.profile} ({known})"
+            continue
+        try:
+            points[name].point().check(value)
+        except ValueError as error:
+            yield f"fallback.{name}", str(error)
+
+
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
     for at, line in enumerate(options.line):
+        for number, device in enumerate(line.device):
+            found = _fallback_faults(device, profiles[device.profile]) if device.profile in profiles else ()
+            yield from ((f"line[{at}].device[{number}].{path}", text) for path, text in found)
         if isinstance(line, UdpOptions):
             yield from ((f"line[{at}].{path}", text) for path, text in module_faults(line))
         if isinstance(line, SerialLinesOptions):

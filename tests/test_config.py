@@ -177,6 +177,21 @@ def test_faults_of_a_profile_name_its_file_and_where_it_is_used(tmp_path: Path) 
     assert "mine.toml: group[0].point[0].adress: unknown key, did you mean 'address'?" in second
 
 
+@pytest.mark.parametrize(
+    ("fallback", "expected"),
+    [
+        ("{ nothing = 1 }", "fallback.nothing: expected a writable point of profile intesis-ac (on, mode,"),
+        ("{ temperature_setpoint = 99 }", "fallback.temperature_setpoint: expected"),
+        ("{ temperature = 20 }", "fallback.temperature: expected a point that can be written"),
+    ],
+)
+def test_a_fallback_that_cannot_be_written_is_a_fault(tmp_path: Path, fallback: str, expected: str) -> None:
+    text = GOOD.replace('profile = "eastron-sdm630"', f'profile = "intesis-ac"\nfallback = {fallback}')
+    (fault,) = faults(tmp_path, text)
+    assert expected in fault
+    assert "line[0].device[0]." in fault
+
+
 def test_a_users_profile_wins_over_a_built_in_one(tmp_path: Path) -> None:
     own = tmp_path / "profiles"
     own.mkdir()
