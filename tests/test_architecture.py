@@ -20,6 +20,7 @@ ALLOWED = {
     "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
     "uplink": {"model", "schema", "supervise", "store"},
+    "thingsboard": {"model", "schema", "supervise", "uplink"},
     "clock": set(),
     "notify": {"supervise"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},

@@ -21,12 +21,13 @@ import orjson
 from pydantic import Field
 
 from agent.model import Device, Reading
-from agent.schema import FilePath, Host, Name, Options, Port
+from agent.schema import FilePath, Host, Name, Port
 from agent.store import Store
 from agent.supervise import Episode
 from agent.uplink import payload
 from agent.uplink.holds import Holds
 from agent.uplink.mqtt import HungUpError, Session, UnsupportedVersionError
+from agent.uplink.rest_options import RestOptions
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ TOPIC_BYTES = 64  # topic, packet id and properties, counted by the platform wit
 VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 
-class ThingsBoardOptions(Options):
+class ThingsBoardOptions(RestOptions):
     """`[[uplink]]` with `kind = "thingsboard"`."""
 
     kind: Literal["thingsboard"]
