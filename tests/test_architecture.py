@@ -43,7 +43,8 @@ ALLOWED = {
     },
     "demo": {"model", "schema", "drivers", "control"},
     "demo.run": {"config", "server", "service"},
-    "cli": {"", "config", "schema", "server", "service", "demo.run"},
+    "commands": {"config", "drivers", "health", "model", "thingsboard", "uplink"},
+    "cli": {"", "commands", "config", "schema", "server", "service", "demo.run"},
     "__main__": {"cli"},
 }
 

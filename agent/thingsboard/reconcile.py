@@ -14,12 +14,23 @@ Rules.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from collections.abc import Set as AbstractSet
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
-from agent.model import Group
+from agent.model import Group, Reading
 from agent.thingsboard.client import Rest, RestError
 from agent.thingsboard.wanted import AGENT_DEVICE
 
@@ -27,9 +38,24 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 PAGE_ROWS = 5000
 SETTLE_S = 3.0
 
-Status = Literal["well", "missing", "gone", "expired"]
+Status = Literal["well", "missing", "gone", "expired", "unknown"]
 Here = Callable[[str, int, int], Awaitable[Mapping[Group, AbstractSet[int]]]]
 Requeue = Callable[[str, str, int, int], Awaitable[None]]
+History = Callable[[Collection[str], int, int], AsyncIterable[Sequence[Reading]]]
+
+
+class Row(Protocol):
+    """One device in one hour, as the ledger has it, in readings."""
+
+    @property
+    def hour_ms(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def acquired(self) -> int: ...
+    @property
+    def delivered(self) -> Mapping[str, int]: ...
+    def waiting(self, uplink: str) -> int: ...
 
 
 class Claim(NamedTuple):
@@ -43,7 +69,8 @@ class Claim(NamedTuple):
 
 class Verdict(NamedTuple):
     """What the centre says to a claim. `missing` readings are not there: handed to be sent again
-    (`missing`), or no longer here (`gone`)."""
+    (`missing`), or no longer here (`gone`). `unknown`: nobody here knows the
+    points of the device any more."""
 
     device: str
     hour_ms: int
@@ -62,6 +89,31 @@ class Site(NamedTuple):
     groups: Mapping[str, Sequence[Group]]
     here: Here
     requeue: Requeue
+
+
+def claims_of(rows: Iterable[Row], uplink: str) -> list[Claim]:
+    """What the ledger says of an uplink. What was sent twice was delivered twice, and is stored once."""
+    return [
+        Claim(row.device, row.hour_ms, min(row.acquired, delivered), row.waiting(uplink))
+        for row in rows
+        if (delivered := row.delivered.get(uplink, 0)) > 0
+    ]
+
+
+def here_in(history: History, groups: Mapping[str, Sequence[Group]]) -> Here:
+    """The times in a store. `history(points, from_ms, to_ms)` gives readings in steps."""
+
+    async def here(device: str, from_ms: int, to_ms: int) -> dict[Group, set[int]]:
+        points = {point for group in groups.get(device, ()) for point in group.point_ids}
+        times: dict[Group, set[int]] = {}
+        async for step in history(points, from_ms, to_ms):
+            for reading in step:
+                own = times.setdefault(reading.group, set())
+                if not all(map(math.isnan, reading.values)):
+                    own.add(reading.time_ms)
+        return times
+
+    return here
 
 
 async def reconcile(
@@ -152,6 +204,8 @@ async def _exact(rest: Rest, site: Site, device_id: str | None, claim: Claim) ->
     if len(missing) > claim.waiting:  # what waits is not there either, and need not be requeued
         await site.requeue(site.uplink, claim.device, min(missing), max(missing) + 1)
         return _verdict(claim, "missing", stored, len(missing) - claim.waiting)
+    if not here and claim.device not in site.groups:
+        return _verdict(claim, "unknown")
     if not any(here.values()):  # sent, not there, and not here any more to compare: only counts are left
         counts = await _counts(rest, device_id, site.groups.get(claim.device, ()), [claim])
         stored = counts[claim.hour_ms]

@@ -36,6 +36,8 @@ class RestOptions(Options):
     def _is_an_address(cls, url: str) -> str:
         if not url:
             return url
+        if "@" in url or "?" in url or "#" in url:  # it may hold a password: not shown
+            raise ValueError("expected an address alone: the user is rest_user, the password in its file")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -43,8 +45,6 @@ class RestOptions(Options):
             raise ValueError(f"expected an address like https://centre.example, found {url!r}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise ValueError(f"expected an address like https://centre.example, found {url!r}")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("expected an address alone: the user is rest_user, the password in its file")
         return url.rstrip("/")
 
     @model_validator(mode="after")

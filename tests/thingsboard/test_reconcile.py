@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Group, Point, Reading
+from agent.store import Store
 from agent.thingsboard import reconcile as module
 from agent.thingsboard.client import Rest, RestError
-from agent.thingsboard.reconcile import HOUR_MS, Claim, Site, Verdict, reconcile
+from agent.thingsboard.reconcile import HOUR_MS, Claim, Site, Verdict, claims_of, here_in, reconcile
 from tests.thingsboard.conftest import AC, METER, TOTALS, Waits
 from tests.thingsboard_http.server import FakeThingsBoard
 
@@ -210,6 +212,11 @@ async def test_a_device_that_left_the_config_is_compared_all_the_same(rest: Rest
     assert found == [Verdict("main-meter", H0, 1, 1, 0, "well")]
 
 
+async def test_a_device_that_nobody_here_knows_is_not_judged(rest: Rest, box: Box) -> None:
+    found = await reconcile(rest, box.site(), [Claim("sold", H0, 5)], sleep=Waits())
+    assert found == [Verdict("sold", H0, 5, 0, 0, "unknown")]
+
+
 async def test_a_centre_that_answers_another_range_is_not_believed(
     rest: Rest, box: Box, fake: FakeThingsBoard
 ) -> None:
@@ -225,6 +232,33 @@ async def test_a_centre_that_fails_midway_is_said(rest: Rest, box: Box, fake: Fa
     fake.surprise(path=r".*/values/timeseries", status=503, times=99)
     with pytest.raises(RestError, match="503"):
         await verdicts(rest, box)
+
+
+class Row(NamedTuple):
+    hour_ms: int
+    device: str
+    acquired: int
+    delivered: Mapping[str, int]
+
+    def waiting(self, uplink: str) -> int:
+        return max(0, self.acquired - self.delivered.get(uplink, 0))
+
+
+def test_claims_of_the_ledger() -> None:
+    rows = [Row(H0, "a", 10, {"center": 7}), Row(H0, "b", 10, {"center": 14}), Row(H0, "c", 5, {"x": 5})]
+    assert claims_of(rows, "center") == [Claim("a", H0, 7, 3), Claim("b", H0, 10, 0)]
+
+
+async def test_against_a_real_store(rest: Rest, box: Box, tmp_path: Path) -> None:
+    box.deliver(fast(H0), fast(H0 + 1, NAN, NAN, NAN))
+    box.deliver(fast(H0 + 2), stored=False)
+    async with Store(tmp_path / "readings.db") as store:
+        store.append([*box.readings, Reading(AC, H0, (1.0, 22.0))])
+        groups = box.site().groups
+        site = box.site()._replace(here=here_in(store.history, groups))
+        found = await reconcile(rest, site, box.claims(), sleep=Waits())
+    assert found == [Verdict("main-meter", H0, 3, 1, 1, "missing")]
+    assert box.requeued == [("center", "main-meter", H0 + 2, H0 + 3)]
 
 
 @given(st.lists(st.integers(0, 50), unique=True))
