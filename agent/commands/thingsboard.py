@@ -34,7 +34,8 @@ from agent.thingsboard.reconcile import (
 from agent.thingsboard.requests import FOLDER, Request, leave
 from agent.thingsboard.setup import look, sync
 from agent.thingsboard.wanted import AGENT_DEVICE, GATEWAY_PROFILE, Wanted, wanted
-from agent.uplink import UplinkOptions, secret
+from agent.uplink import secret
+from agent.uplink.thingsboard import ThingsBoardOptions
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -113,9 +114,13 @@ def groups_of(config: Config) -> list[Group]:
     return [group for line in lines for group in line.groups]
 
 
-def _uplinks(config: Config, name: str | None) -> list[UplinkOptions]:
+def _uplinks(config: Config, name: str | None) -> list[ThingsBoardOptions]:
     """The uplinks to work with; RuntimeError says what is missing."""
-    known = [uplink for uplink in config.options.uplink if uplink.rest_url]
+    known = [
+        uplink
+        for uplink in config.options.uplink
+        if isinstance(uplink, ThingsBoardOptions) and uplink.rest_url
+    ]
     chosen = [uplink for uplink in known if name in (None, uplink.name)]
     if chosen:
         return chosen
@@ -126,7 +131,7 @@ def _uplinks(config: Config, name: str | None) -> list[UplinkOptions]:
     )
 
 
-def _rest(uplink: UplinkOptions) -> Rest:
+def _rest(uplink: ThingsBoardOptions) -> Rest:
     file = uplink.rest_password_file
     if file is None:
         raise RuntimeError(f"uplink {uplink.name}: expected rest_password_file beside rest_url")
@@ -142,7 +147,7 @@ def _sync(arguments: argparse.Namespace) -> int:
 
 
 async def _sync_one(
-    config: Config, groups: Sequence[Group], uplink: UplinkOptions, arguments: argparse.Namespace
+    config: Config, groups: Sequence[Group], uplink: ThingsBoardOptions, arguments: argparse.Namespace
 ) -> int:
     def as_wanted(language: Language) -> Wanted:
         return wanted(
@@ -198,6 +203,8 @@ def _print_left(left: Plan) -> None:
 
 
 def _line(action: Action) -> str:
+    if action.verb in ("relate", "unrelate"):
+        return f"{_SIGNS[action.verb]} relation: {action.name} {action.detail}"
     kind = action.kind.lower().replace("_", " ")
     text = f"{_SIGNS[action.verb]} {kind} {action.name}"
     return f"{text}: {action.detail}" if action.detail else text
@@ -229,7 +236,7 @@ def _reconcile(open_books: OpenBooks, arguments: argparse.Namespace) -> int:
 
 async def _reconcile_one(
     config: Config,
-    uplink: UplinkOptions,
+    uplink: ThingsBoardOptions,
     groups: dict[str, list[Group]],
     books: Books,
     arguments: argparse.Namespace,

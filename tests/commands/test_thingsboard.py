@@ -113,7 +113,7 @@ def test_dry_run_first_then_apply_then_nothing(
     assert main(["thingsboard", "sync", config()]) == 0
     said = capsys.readouterr().out
     assert "+ device meter\n" in said
-    assert "+ asset acme / 101: Contains sensor\n" in said
+    assert "+ relation: acme / 101 Contains sensor\n" in said
     assert said.endswith("15 to do. Nothing was changed: add --apply to do it\n")
     assert fake.writes == []
 
