@@ -20,7 +20,7 @@ ALLOWED = {
     "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
     "uplink": {"model", "schema", "supervise", "store"},
-    "thingsboard": {"model", "schema", "supervise", "uplink"},
+    "centre": {"model", "schema", "supervise", "uplink"},
     "clock": set(),
     "notify": {"supervise"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
@@ -43,7 +43,7 @@ ALLOWED = {
     },
     "demo": {"model", "schema", "drivers", "control"},
     "demo.run": {"config", "server", "service"},
-    "commands": {"config", "drivers", "health", "model", "thingsboard", "uplink"},
+    "commands": {"centre", "config", "drivers", "health", "model", "uplink"},
     "cli": {"", "commands", "config", "schema", "server", "service", "demo.run"},
     "__main__": {"cli"},
 }

@@ -15,14 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 import uvloop
 
-from agent.config import Config, load
-from agent.drivers import open_line
-from agent.health import POINTS
-from agent.model import Device, Group
-from agent.thingsboard.client import Rest
-from agent.thingsboard.dashboard import LANGUAGES, Language
-from agent.thingsboard.plan import Action, Plan, language_of, plan
-from agent.thingsboard.reconcile import (
+from agent.centre.client import Rest
+from agent.centre.dashboard import LANGUAGES, Language
+from agent.centre.plan import Action, Plan, language_of, plan
+from agent.centre.reconcile import (
     DAY_MS,
     HOUR_MS,
     Claim,
@@ -31,9 +27,13 @@ from agent.thingsboard.reconcile import (
     Verdict,
     reconcile,
 )
-from agent.thingsboard.requests import FOLDER, Request, leave
-from agent.thingsboard.setup import look, sync
-from agent.thingsboard.wanted import AGENT_DEVICE, GATEWAY_PROFILE, Wanted, wanted
+from agent.centre.requests import FOLDER, Request, leave
+from agent.centre.setup import look, sync
+from agent.centre.wanted import AGENT_DEVICE, GATEWAY_PROFILE, Wanted, wanted
+from agent.config import Config, load
+from agent.drivers import open_line
+from agent.health import POINTS
+from agent.model import Device, Group
 from agent.uplink import secret
 from agent.uplink.thingsboard import ThingsBoardOptions
 

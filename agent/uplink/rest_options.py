@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -48,7 +48,7 @@ class RestOptions(Options):
         return url.rstrip("/")
 
     @model_validator(mode="after")
-    def _is_whole(self) -> RestOptions:
+    def _is_whole(self) -> Self:
         if self.rest_url and not (self.rest_user and self.rest_password_file):
             raise ValueError("expected rest_user and rest_password_file beside rest_url")
         if self.rest_ca_file and not self.rest_url.startswith("https:"):

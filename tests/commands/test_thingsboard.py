@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from agent.centre.reconcile import HOUR_MS, Claim
+from agent.centre.requests import FOLDER, waiting
+from agent.centre.wanted import MARK
 from agent.cli import main
 from agent.commands import thingsboard
 from agent.config import Config
 from agent.model import Group
-from agent.thingsboard.reconcile import HOUR_MS, Claim
-from agent.thingsboard.requests import FOLDER, waiting
-from agent.thingsboard.wanted import MARK
 from tests.thingsboard_http.server import PASSWORD, USER, FakeThingsBoard
 
 CONFIG = """

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.thingsboard import client as module
-from agent.thingsboard.client import Rest, RestError
-from tests.thingsboard.conftest import Waits, client
+from agent.centre import client as module
+from agent.centre.client import Rest, RestError
+from tests.centre.conftest import Waits, client
 from tests.thingsboard_http.server import PASSWORD, USER, FakeThingsBoard
 
 PROFILES = "/api/deviceProfileInfos"

@@ -7,11 +7,11 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.centre.plan import Found, Plan, plan
+from agent.centre.wanted import CREATED, MARK, Wanted, marked, resolved, wanted
 from agent.model import Device, Group, Point
-from agent.thingsboard.plan import Found, Plan, plan
-from agent.thingsboard.wanted import CREATED, MARK, Wanted, marked, resolved, wanted
 from agent.uplink.rest_options import RoomOptions
-from tests.thingsboard.conftest import site
+from tests.centre.conftest import site
 from tests.thingsboard_http.model import Centre, Entity
 
 NAMES = ("a", "b", "c", "d")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from agent.centre import setup
+from agent.centre.client import Rest, RestError
+from agent.centre.plan import Action, Plan, plan
+from agent.centre.wanted import MARK, Wanted
 from agent.model import Device, Group, Point
-from agent.thingsboard import setup
-from agent.thingsboard.client import Rest, RestError
-from agent.thingsboard.plan import Action, Plan, plan
-from agent.thingsboard.wanted import MARK, Wanted
 from agent.uplink.rest_options import RoomOptions
-from tests.thingsboard.conftest import GROUPS, METER, ROOM, client, site
+from tests.centre.conftest import GROUPS, METER, ROOM, client, site
 from tests.thingsboard_http.model import Entity
 from tests.thingsboard_http.server import FakeThingsBoard
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.thingsboard import requests
-from agent.thingsboard.requests import Request, leave, serve, waiting
+from agent.centre import requests
+from agent.centre.requests import Request, leave, serve, waiting
 
 ONE = Request(uplink="center", device="main-meter", from_ms=1, to_ms=5)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from agent.centre.client import Rest
+from agent.centre.wanted import Wanted, wanted
 from agent.model import Device, Group, Kind, Point
 from agent.supervise import Backoff
-from agent.thingsboard.client import Rest
-from agent.thingsboard.wanted import Wanted, wanted
 from agent.uplink.rest_options import RoomOptions
 from tests.thingsboard_http.server import PASSWORD, USER, FakeThingsBoard
 

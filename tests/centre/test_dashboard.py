@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from agent.centre.dashboard import LANGUAGES, LINES_MAX, Language, configuration, label, words
 from agent.model import Device, Group, Kind, Point
-from agent.thingsboard.dashboard import LANGUAGES, LINES_MAX, Language, configuration, label, words
-from tests.thingsboard.conftest import GROUPS
+from tests.centre.conftest import GROUPS
 
 # Names of ThingsBoard's own widget types, with the kind of data each takes.
 WIDGETS = {

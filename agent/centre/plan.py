@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from agent.thingsboard.wanted import (
+from agent.centre.wanted import (
     CONTAINS,
     MARK,
     Link,

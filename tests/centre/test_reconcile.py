@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.centre import reconcile as module
+from agent.centre.client import Rest, RestError
+from agent.centre.reconcile import HOUR_MS, Claim, Site, Verdict, claims_of, here_in, reconcile
 from agent.model import Group, Point, Reading
 from agent.store import Store
-from agent.thingsboard import reconcile as module
-from agent.thingsboard.client import Rest, RestError
-from agent.thingsboard.reconcile import HOUR_MS, Claim, Site, Verdict, claims_of, here_in, reconcile
-from tests.thingsboard.conftest import AC, METER, TOTALS, Waits
+from tests.centre.conftest import AC, METER, TOTALS, Waits
 from tests.thingsboard_http.server import FakeThingsBoard
 
 H0 = 480_000 * HOUR_MS

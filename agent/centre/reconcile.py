@@ -30,9 +30,9 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple, Protocol
 
+from agent.centre.client import Rest, RestError
+from agent.centre.wanted import AGENT_DEVICE
 from agent.model import Group, Reading
-from agent.thingsboard.client import Rest, RestError
-from agent.thingsboard.wanted import AGENT_DEVICE
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 PAGE_ROWS = 5000

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from agent.thingsboard.client import Rest, RestError
-from agent.thingsboard.plan import Action, Found, Plan, Raw, plan
-from agent.thingsboard.wanted import CREATED, Ref, Wanted, marked, resolved
+from agent.centre.client import Rest, RestError
+from agent.centre.plan import Action, Found, Plan, Raw, plan
+from agent.centre.wanted import CREATED, Ref, Wanted, marked, resolved
 
 ROUNDS_MAX = 4
 LOOK_AGAIN = frozenset({0, 400, 404, 409, 500, 502, 503, 504})

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from agent.centre.dashboard import Language, configuration
 from agent.model import Group
-from agent.thingsboard.dashboard import Language, configuration
 from agent.uplink.rest_options import RoomOptions
 
 MARK = "uicpsAgent"
