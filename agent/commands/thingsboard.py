@@ -21,10 +21,15 @@ from agent.centre.plan import Action, Plan, language_of, plan
 from agent.centre.reconcile import (
     DAY_MS,
     HOUR_MS,
+    SETTLE_S,
     Claim,
     Here,
+    History,
+    Row,
     Site,
     Verdict,
+    claims_of,
+    here_in,
     reconcile,
 )
 from agent.centre.requests import FOLDER, Request, leave
@@ -55,6 +60,25 @@ class Books(Protocol):
         """What was delivered in the hours that begin in `from_ms` <= time < `to_ms`."""
 
 
+class Ledger(Protocol):
+    """The ledger of a store: a row per device and hour that begins in `from_ms` <= time < `to_ms`."""
+
+    async def rows(self, from_ms: int, to_ms: int) -> Sequence[Row]: ...
+
+
+class StoreBooks:
+    """The books of a store that is open."""
+
+    def __init__(self, ledger: Ledger, history: History, groups: Sequence[Group]) -> None:
+        by_device: dict[str, list[Group]] = {}
+        for group in groups:
+            by_device.setdefault(group.device.name, []).append(group)
+        self._ledger, self.here = ledger, here_in(history, by_device)
+
+    async def claims(self, uplink: str, from_ms: int, to_ms: int) -> Sequence[Claim]:
+        return claims_of(await self._ledger.rows(from_ms, to_ms), uplink)
+
+
 OpenBooks = Callable[[Config], AbstractAsyncContextManager[Books]]
 
 
@@ -79,7 +103,7 @@ def add_to(commands: Commands) -> None:
     one.set_defaults(command=_sync)
 
 
-def add_reconcile(actions: Commands, open_books: OpenBooks) -> None:
+def add_reconcile(actions: Commands, open_books: OpenBooks, *, settle_s: float = SETTLE_S) -> None:
     """`ledger reconcile CONFIG`; `open_books(config)` is entered to read this box's books."""
     text = "ask ThingsBoard what it really stores, and send again what is missing"
     one = actions.add_parser("reconcile", help=text, description=text)
@@ -92,7 +116,7 @@ def add_reconcile(actions: Commands, open_books: OpenBooks) -> None:
     )
     one.add_argument("--json", action="store_true", help="every hour, as JSON")
     one.add_argument("--dry-run", action="store_true", help="only compare, send nothing again")
-    one.set_defaults(command=partial(_reconcile, open_books))
+    one.set_defaults(command=partial(_reconcile, open_books), settle_s=settle_s)
 
 
 def _add_uplink(parser: argparse.ArgumentParser) -> None:
@@ -254,7 +278,13 @@ async def _reconcile_one(
     gateway = uplink.rest_gateway or config.options.agent.site
     site = Site(uplink.name, gateway, groups, books.here, requeue)
     async with _rest(uplink) as rest:
-        return await reconcile(rest, site, claims, kept_from_ms=now_ms - kept_ms if kept_ms else 0)
+        return await reconcile(
+            rest,
+            site,
+            claims,
+            kept_from_ms=now_ms - kept_ms if kept_ms else 0,
+            settle_s=arguments.settle_s,
+        )
 
 
 def as_json(found: dict[str, list[Verdict]]) -> str:

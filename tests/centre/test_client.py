@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,10 +91,11 @@ async def test_patience_ends(fake: FakeThingsBoard, rest: Rest) -> None:
     assert len(asked) == module.ATTEMPTS_MAX
 
 
+@pytest.mark.parametrize("what", [{"cut": True}, {"status": 504}])
 async def test_a_post_that_makes_something_is_not_repeated_when_its_answer_is_lost(
-    fake: FakeThingsBoard, rest: Rest
+    fake: FakeThingsBoard, rest: Rest, what: dict[str, Any]
 ) -> None:
-    fake.surprise(path="/api/dashboard", cut=True, after=True)
+    fake.surprise(path="/api/dashboard", after=True, **what)
     with pytest.raises(RestError):
         await rest.post("/api/dashboard", {"title": "once", "configuration": {}})
     assert len(fake.centre.of("DASHBOARD")) == 1

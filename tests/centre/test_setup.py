@@ -157,6 +157,13 @@ async def test_what_our_gateway_made_over_mqtt_is_ours(fake: FakeThingsBoard, re
     assert [refusal.name for refusal in left.refusals] == ["theirs"]
 
 
+async def test_what_a_foreign_gateway_made_is_foreign(fake: FakeThingsBoard, rest: Rest) -> None:
+    fake.centre.save("DEVICE", {"name": "acme"})
+    fake.centre.gateway_connect("acme", "ac-101")
+    assert [refusal.name for refusal in (await planned(rest, site())).refusals] == ["acme", "ac-101"]
+    assert (await planned(rest, site(), ("acme",))).refusals == ()
+
+
 async def test_the_access_token_follows_the_file(fake: FakeThingsBoard, rest: Rest) -> None:
     await setup.sync(rest, site())
     left = await planned(rest, site(token="N3W"))
@@ -198,9 +205,10 @@ class TestDashboard:
     async def test_made_twice_one_goes(self, fake: FakeThingsBoard, rest: Rest) -> None:
         await setup.sync(rest, site())
         first = entity(fake, "DASHBOARD", TITLE)
-        fake.centre.save("DASHBOARD", {"title": TITLE, "configuration": first["configuration"]})
+        twin = fake.centre.save("DASHBOARD", {"title": TITLE, "configuration": first["configuration"]})
+        fake.centre.any(twin["id"]["id"])["createdTime"] -= 1000
         assert await setup.sync(rest, site()) == Plan((), ())
-        assert len(fake.centre.of("DASHBOARD")) == 1
+        assert [each["id"] for each in fake.centre.of("DASHBOARD")] == [twin["id"]]  # the older one
 
     async def test_another_language_is_an_update(self, fake: FakeThingsBoard, rest: Rest) -> None:
         await setup.sync(rest, site())

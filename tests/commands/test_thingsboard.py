@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,7 +21,9 @@ from agent.centre.wanted import MARK
 from agent.cli import main
 from agent.commands import thingsboard
 from agent.config import Config
-from agent.model import Group
+from agent.model import Group, Reading
+from agent.store import Store
+from tests.conftest import group_of
 from tests.thingsboard_http.server import PASSWORD, USER, FakeThingsBoard
 
 CONFIG = """
@@ -219,7 +221,7 @@ def run_reconcile(books: Books, *argv: str) -> int:
         yield books
 
     parser = argparse.ArgumentParser()
-    thingsboard.add_reconcile(parser.add_subparsers(required=True), open_books)
+    thingsboard.add_reconcile(parser.add_subparsers(required=True), open_books, settle_s=0.01)
     arguments = parser.parse_args(["reconcile", *argv])
     code: int = arguments.command(arguments)
     return code
@@ -251,6 +253,30 @@ def test_what_is_missing_is_left_for_the_agent_to_send_again(
     assert run_reconcile(Books(claims, ()), config(), "--json") == 0
     (verdict,) = json.loads(capsys.readouterr().out)["center"]
     assert verdict["status"] == "well"
+
+
+async def test_the_books_of_a_store(tmp_path: Path) -> None:
+    group = group_of("meter")
+
+    class Row(NamedTuple):
+        hour_ms: int = LAST_HOUR_MS
+        device: str = "meter"
+        acquired: int = 3
+        delivered: Mapping[str, int] = {"center": 2}
+
+        def waiting(self, uplink: str) -> int:
+            return 1
+
+    class Ledger:
+        async def rows(self, from_ms: int, to_ms: int) -> Sequence[Row]:
+            return [Row()]
+
+    async with Store(tmp_path / "readings.db") as store:
+        store.append([Reading(group, LAST_HOUR_MS + 7, (1.0, 2.0))])
+        books = thingsboard.StoreBooks(Ledger(), store.history, [group])
+        assert await books.claims("center", 0, 1) == [Claim("meter", LAST_HOUR_MS, 2, 1)]
+        (times,) = (await books.here("meter", LAST_HOUR_MS, LAST_HOUR_MS + HOUR_MS)).values()
+    assert times == {LAST_HOUR_MS + 7}
 
 
 def test_older_than_the_retention_is_not_compared(
