@@ -190,6 +190,9 @@ def test_faults_of_the_options(
     assert "uplink[0].room[1].name: expected each room and building once, found '101' again" in said
     assert "uplink[0].room[0].devices: expected devices of this file, found 'sensr'" in said
     file = Path(config())
+    file.with_name("center.password").chmod(0o644)
+    assert main(["check", str(file)]) == 2
+    assert "uplink[0].rest_password_file: expected a file that others cannot read" in capsys.readouterr().err
     file.write_text(file.read_text().replace('rest_password_file = "center.password"', ""))
     assert main(["check", str(file)]) == 2
     assert "expected rest_user and rest_password_file beside rest_url" in capsys.readouterr().err
