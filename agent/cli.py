@@ -1,13 +1,12 @@
-"""The command line: `uicps-agent run|check|user|demo`."""
+"""The command line: `uicps-agent run|check|user|key|signing-key|audit|demo`."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ import uvloop
 
 from agent import __version__
 from agent.commands import thingsboard
-from agent.config import Config, load
+from agent.config import load
 from agent.schema import FaultyFile
-from agent.server import IDENTITY_FILE, Role, UserError, Users
+from agent.server import UserError
+from agent.server.identity import console
+from agent.server.identity.keys import ApiKeyError
 from agent.service import Service
 
 EXIT_FAULTY = 2
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = len(faulty.faults)
         print(f"{count} fault{'s' if count > 1 else ''}, nothing was started", file=sys.stderr)
         return EXIT_FAULTY
-    except (UserError, OSError, RuntimeError) as error:
+    except (UserError, ApiKeyError, OSError, RuntimeError) as error:
         print(f"uicps-agent: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
@@ -59,22 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("config", type=Path, metavar="CONFIG")
     check.set_defaults(command=_check)
 
-    user = commands.add_parser("user", help="who may use the server on the local network")
-    actions = user.add_subparsers(required=True, metavar="ACTION")
-    for name, text, action in (
-        ("add", "add a user; asks for the password", _user_add),
-        ("passwd", "set a new password", _user_passwd),
-    ):
-        one = actions.add_parser(name, help=text)
-        one.add_argument("config", type=Path, metavar="CONFIG")
-        one.add_argument("name", metavar="NAME")
-        one.add_argument("--password-file", type=Path, help="read the password from here instead of asking")
-        if name == "add":
-            one.add_argument("--role", choices=[role.value for role in Role], default="viewer")
-        one.set_defaults(command=action)
-    listing = actions.add_parser("list", help="list the users")
-    listing.add_argument("config", type=Path, metavar="CONFIG")
-    listing.set_defaults(command=_user_list)
+    console.add_commands(commands, _on_files)
 
     thingsboard.add_to(commands)
 
@@ -102,42 +88,19 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _user_add(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-    password = _password(arguments.password_file)
+def _on_files(command: console.Command) -> Callable[[argparse.Namespace], int]:
+    """`command` on the files of the agent that CONFIG describes."""
 
-    async def add() -> None:
-        async with users_of(config) as users:
-            await users.add(arguments.name, password, arguments.role)
+    def run(arguments: argparse.Namespace) -> int:
+        config = load(arguments.config)
 
-    _asyncio(add())
-    print(f"user {arguments.name} added as {arguments.role}")
-    return 0
+        async def work() -> None:
+            await command(arguments, config.data_dir)
 
+        _asyncio(work())
+        return 0
 
-def _user_passwd(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-    password = _password(arguments.password_file)
-
-    async def change() -> None:
-        async with users_of(config) as users:
-            await users.set_password(arguments.name, password)
-
-    _asyncio(change())
-    print(f"password of {arguments.name} changed")
-    return 0
-
-
-def _user_list(arguments: argparse.Namespace) -> int:
-    config = load(arguments.config)
-
-    async def names() -> None:
-        async with users_of(config) as users:
-            for user in await users.list():
-                print(f"{user.name:24} {user.role}")
-
-    _asyncio(names())
-    return 0
+    return run
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -149,20 +112,6 @@ def _demo(arguments: argparse.Namespace) -> int:
     start_logging("warning")
     _asyncio(demo(arguments.folder, arguments.port, fresh=arguments.fresh))
     return 0
-
-
-def users_of(config: Config) -> Users:
-    """The users of the agent that `config` describes."""
-    return Users(config.data_dir / IDENTITY_FILE)
-
-
-def _password(file: Path | None) -> str:
-    if file:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Again: ") != password:
-        raise UserError("the two passwords differ, nothing was changed")
-    return password
 
 
 def start_logging(level: str) -> None:

@@ -86,7 +86,10 @@ class Service:
             )
             hub.declare(health.group)
             self._health = health
-            server = Server(options.server, hub, store, self._config.data_dir, health.status)
+            server = Server(
+                *(options.server, hub, store, self._config.data_dir, health.status),
+                certain=lambda: clock.certain,
+            )
             await stack.enter_async_context(server)
             self.url = server.url
             log.info(
@@ -96,6 +99,7 @@ class Service:
                 len(lines),
                 server.url,
             )
+            server.announce()
             works: dict[str, Callable[[], Awaitable[None]]] = {
                 "store": store.run,
                 "clock": timekeeper.run,

@@ -76,7 +76,7 @@ async def test_a_hash_of_older_parameters_is_renewed(tmp_path: Path) -> None:
     async with Users(file, hasher=stronger) as users:
         assert await users.verify("ana", PASSWORD) is not None
     async with Users(file, hasher=CHEAP) as users:
-        ((hashed,),) = await users._db.execute_fetchall("SELECT password_hash FROM user")
+        ((hashed,),) = await users.database.rows("SELECT password_hash FROM user")
     assert "m=16,t=2" in hashed
 
 
