@@ -103,8 +103,14 @@ class Server:
             await stack.enter_async_context(self.office)
             context = await asyncio.to_thread(self._tls) if self._options.https else None
             listener = stack.enter_context(self._listener())
-            doorman = Doorman(self._options.connections_max, self.office.shut_out)
-            runner = web.AppRunner(self._app(doorman), access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
+            doorman = Doorman(
+                self._options.connections_max,
+                self.office.shut_out,
+                head_s=self._options.head_wait_s,
+                body_s=self._options.body_wait_s,
+            )
+            self.app = self._app(doorman)
+            runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             if runner.server is None:

@@ -1,8 +1,8 @@
 """Taking connections: how many, how many from one peer, and how long each may take to say what it wants.
 
 Rules. A connection that is too many is closed before it costs anything. TLS must be agreed upon within
-HANDSHAKE_S, a request's head be whole within HEAD_S of the connection (KEPT_S after the last answer), its
-body within BODY_S: who sends a byte now and then (slowloris) holds a connection no longer than that.
+HANDSHAKE_S, a request's head be whole within `head_s` of the connection (KEPT_S after the last answer), its
+body within `body_s`: who sends a byte now and then (slowloris) holds a connection no longer than that.
 Plain HTTP spoken to the HTTPS port is answered with the way there.
 """
 
@@ -25,9 +25,7 @@ from agent.server.replies import Refused
 log = logging.getLogger(__name__)
 
 HANDSHAKE_S = 10.0
-HEAD_S = 15.0
 KEPT_S = 75.0
-BODY_S = 15.0
 BACKLOG = 128
 PEER_SHARE = 0.5  # of all connections, for one peer
 LOOPBACK = ("127.0.0.1", "::/64")  # a proxy of our own, as a rule
@@ -42,9 +40,7 @@ Note = Callable[[str, str], None]
 class Doorman:
     """Accepts while `run` runs. `note(kind, peer)` is told whom it shut out."""
 
-    def __init__(
-        self, connections_max: int, note: Note, *, head_s: float = HEAD_S, body_s: float = BODY_S
-    ) -> None:
+    def __init__(self, connections_max: int, note: Note, *, head_s: float, body_s: float) -> None:
         self._most, self._note, self._head_s, self._body_s = connections_max, note, head_s, body_s
         self._server: web.Server | None = None
         self._context: ssl.SSLContext | None = None

@@ -29,6 +29,8 @@ class ServerOptions(Options):
     refresh_token_days: Annotated[int, Field(ge=1, le=90)] = 7
     auth_wait_s: Annotated[float, Field(ge=0.1, le=60)] = 10.0  # for the token of a new WebSocket
     connections_max: Annotated[int, Field(ge=8, le=10_000)] = 500  # of any kind; more are closed at once
+    head_wait_s: Annotated[float, Field(ge=0.1, le=120)] = 15.0  # for the head of a request
+    body_wait_s: Annotated[float, Field(ge=0.1, le=120)] = 15.0  # for its body
     clients_max: Annotated[int, Field(ge=1, le=2000)] = 200  # WebSockets
     client_backlog_kb_max: Annotated[int, Field(ge=64, le=65536)] = 1024  # beyond it: too slow
     exports_max: Annotated[int, Field(ge=1, le=32)] = 4  # at the same time

@@ -8,17 +8,19 @@ bounded whatever comes.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.server.audit.journal import Audit
+from agent.server.identity.throttle import peer_key
 
 Alarm = Callable[[str, str], None]
 
 WINDOW_S = 60.0
 SINGLY_MAX = 5
-PEERS_MAX = 256
+PEERS_MAX = 256  # counted one by one; those after them together
+MANY = "many"
 REFUSALS_ALARM = 30  # within WINDOW_S, of whatever kind but expired tokens
 FORGERIES_ALARM = 3  # within FORGERIES_S: one may be a token cut short by hand
 FORGERIES_S = 600.0
@@ -40,7 +42,7 @@ class Watch:
 
     def __init__(self, audit: Audit, alarm: Alarm, clock: Callable[[], float] = time.monotonic) -> None:
         self._audit, self._alarm, self._clock = audit, alarm, clock
-        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
+        self._windows: dict[tuple[str, str], _Window] = {}
         self._refusals: deque[float] = deque(maxlen=REFUSALS_ALARM)
         self._forgeries: deque[float] = deque(maxlen=FORGERIES_ALARM)
         self._raised_s: dict[str, float] = {}
@@ -48,12 +50,10 @@ class Watch:
     def refused(self, kind: str, *, who: str = "", peer: str | None = "", **what: object) -> None:
         """Something was refused to `peer`; `what` says more."""
         self._count(kind, peer or "")
-        key = (kind, peer or "")
-        window = self._windows.get(key)
-        if window is None:
-            if len(self._windows) >= PEERS_MAX:
-                self._close(*self._windows.popitem(last=False))
-            window = self._windows[key] = _Window(self._clock())
+        key = (kind, peer_key(peer))
+        if key not in self._windows and len(self._windows) >= PEERS_MAX:
+            key = (kind, MANY)
+        window = self._windows.setdefault(key, _Window(self._clock()))
         window.count += 1
         if window.count <= SINGLY_MAX:
             self._audit.note(kind, who=who, peer=peer, **what)
@@ -69,7 +69,7 @@ class Watch:
     def close(self) -> None:
         """Note what is still open."""
         while self._windows:
-            self._close(*self._windows.popitem(last=False))
+            self._close(*self._windows.popitem())
 
     def _close(self, key: tuple[str, str], window: _Window) -> None:
         more = window.count - SINGLY_MAX

@@ -6,6 +6,7 @@ Each command is a coroutine that gets what was typed and the folder of the agent
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import getpass
 import sys
@@ -165,11 +166,10 @@ async def set_totp(typed: argparse.Namespace, folder: Path) -> None:
         enrolment = factors.begin(user.name)
         print(enrolment.terminal())
         print(f"Scan this with an authenticator app, or type: {enrolment.secret}")
-        codes = await factors.confirm(user.name, input("Code that the app shows: "))
+        code = await asyncio.to_thread(input, "Code that the app shows: ")
+        codes = await factors.confirm(user.name, code)
         if codes is None:
-            raise UserError(
-                "the code is not of this secret and time, nothing was changed; is the clock right?"
-            )
+            raise UserError("the code is not of this secret and time, nothing changed; is the clock right?")
         files.note("user.totp", user.name, before=user.second_factor, after=True)
     print("The second factor is on. Recovery codes, each good once, shown only now:\n")
     print("\n".join(f"  {code}" for code in codes))
