@@ -28,7 +28,7 @@ import aiosqlite
 import orjson
 
 from agent.server.identity.database import Database
-from agent.supervise import Episode
+from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Audit:
         while True:
             await self._noted.wait()
             try:
-                await self._commit()
+                await to_its_end(self._commit())  # cut in half, it would be written again
                 self._episode.ended()
             except sqlite3.Error as error:
                 self._episode.failed(error)

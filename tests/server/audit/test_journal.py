@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -110,3 +111,20 @@ async def test_a_disk_that_refuses_costs_no_more_than_what_does_not_fit(
         (overflow,) = await audit.find(Query(kind="audit.overflow"))
         assert overflow.what == {"lost": 7}
         assert overflow.number == journal_module.WAITING_MAX + 1
+
+
+async def test_an_end_in_the_middle_of_a_commit_writes_nothing_twice(tmp_path: Path) -> None:
+    file = tmp_path / "audit.db"
+    audit = Audit(file)
+    await audit.__aenter__()
+    blocker = sqlite3.connect(file, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    audit.note("login")
+    await asyncio.sleep(0.1)
+    ending = asyncio.create_task(audit.__aexit__(None, None, None))
+    await asyncio.sleep(0.1)
+    blocker.execute("COMMIT")
+    blocker.close()
+    await ending
+    async with Audit(file) as again:
+        assert await kinds(again) == ["login"]
