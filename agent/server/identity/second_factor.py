@@ -54,7 +54,7 @@ class Enrolment(NamedTuple):
 
     def svg(self) -> str:
         """The QR code for a page: attributes only, no styles, as our CSP wants it."""
-        code: str = segno.make(self.uri, error="m").svg_inline(scale=5, border=4, light="#fff")
+        code: str = segno.make(self.uri, error="m").svg_inline(border=4, light="#fff", omitsize=True)
         return code
 
     def terminal(self) -> str:

@@ -58,6 +58,10 @@ class Certificates:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._ca_key, self.ca = self._authority()
+            if unsigned := set(self._wanted()) - set(self._names_now()):
+                log.warning("https: a new authority for %s: it must be trusted anew", ", ".join(unsigned))
+                (self._folder / "ca.pem").unlink()
+                self._ca_key, self.ca = self._authority()
             self._leaf = self._kept()
             if self._leaf is None or self._due(self._leaf):
                 self._issue()
@@ -90,7 +94,7 @@ class Certificates:
         if not (key_file.exists() and file.exists()):
             key = ec.generate_private_key(_CURVE())
             replace_private(key_file, _key_pem(key))
-            replace_private(file, _ca(key, self._names()).public_bytes(serialization.Encoding.PEM))
+            replace_private(file, _ca(key, self._wanted()).public_bytes(serialization.Encoding.PEM))
         loaded = serialization.load_pem_private_key(read_private(key_file), None)
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
             raise ValueError(f"{key_file.name}: expected an EC key")  # noqa: TRY004 - a file, not an argument
@@ -120,15 +124,26 @@ class Certificates:
     def _missing(self, leaf: x509.Certificate) -> set[str]:
         """Names of ours that `leaf` does not cover."""
         said = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        covered = {
-            str(value) for kind in (x509.DNSName, x509.IPAddress) for value in said.get_values_for_type(kind)
-        }
-        return set(self._names()) - covered
+        return set(self._names_now()) - {str(each.value) for each in said}
+
+    def _wanted(self) -> list[str]:
+        """Names and addresses that should be covered, each in the one way certificates write it."""
+        return list(dict.fromkeys(_normal(each) for each in self._names()))
+
+    def _names_now(self) -> list[str]:
+        """Those of them that the authority may sign."""
+        said = self.ca.extensions.get_extension_for_class(x509.NameConstraints).value
+        allowed = [str(each.value) for each in said.permitted_subtrees or ()]
+        return [
+            each
+            for each in self._wanted()
+            if not _hosts([each]) or any(each == one or each.endswith(f".{one}") for one in allowed)
+        ]
 
     def _issue(self) -> None:
         key = ec.generate_private_key(_CURVE())
         now = datetime.fromtimestamp(self._clock(), UTC)
-        names = self._names()
+        names = self._names_now()
         leaf = _leaf(key, self.ca, self._ca_key, names, now)
         pem = leaf.public_bytes(serialization.Encoding.PEM) + self.ca_pem
         replace_private(self._folder / "server.key", _key_pem(key))
@@ -224,6 +239,14 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def _normal(name: str) -> str:
+    """`fd00::0002` as `fd00::2`, `Caixa.Exemplo` as `caixa.exemplo`, `ção.lan` as `xn--...`."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.encode("idna").decode("ascii").lower().removesuffix(".")
 
 
 def _hosts(names: Iterable[str]) -> list[str]:

@@ -26,6 +26,7 @@ async def enrol(site: Site) -> tuple[pyotp.TOTP, list[str], dict[str, Any]]:
         begun = await reply.json()
         assert reply.status == 200, begun
     assert begun["svg"].startswith("<svg")
+    assert "viewBox" in begun["svg"]  # or the page would cut it
     assert "style" not in begun["svg"]
     totp = pyotp.parse_uri(begun["uri"])
     assert isinstance(totp, pyotp.TOTP)

@@ -104,3 +104,19 @@ def test_this_box_has_names_and_addresses() -> None:
             assert not ipaddress.ip_address(name).is_link_local or "." in name
         except ValueError:
             assert name == name.lower()
+
+
+def test_names_are_written_one_way_and_a_new_domain_wants_a_new_authority(tmp_path: Path) -> None:
+    made = certificates(tmp_path, Clock(), ["Box.LAN.", "ção.lan", "fd00::0002"])
+    made.open()
+    assert not made.check()
+    names = leaf(tmp_path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(each.value) for each in names] == ["box.lan", "ção.lan".encode("idna").decode(), "fd00::2"]
+    other = certificates(tmp_path, Clock(), ["box.lan", "box.example.org"])
+    other.open()
+    assert other.fingerprint != made.fingerprint
+    leaf(tmp_path).verify_directly_issued_by(other.ca)
+    assert "box.example.org" in str(leaf(tmp_path).extensions)
+    again = certificates(tmp_path, Clock(), ["box.lan", "box.example.org"])
+    again.open()
+    assert again.fingerprint == other.fingerprint
