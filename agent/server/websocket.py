@@ -285,8 +285,10 @@ def _no_token_in_url(request: web.Request) -> None:
 def _same_origin(request: web.Request) -> None:
     """A page of another site must not speak through the browser of a user of this one."""
     origin = request.headers.get(hdrs.ORIGIN)
-    ours = f"{request.scheme}://{request.headers.get(hdrs.HOST, '')}".lower()
-    if origin is not None and origin.lower() != ours:
+    host = request.headers.get(hdrs.HOST, "").lower()
+    # Plain HTTP may have a proxy in front of it that speaks TLS to the browser.
+    ours = {f"https://{host}"} if request.secure else {f"http://{host}", f"https://{host}"}
+    if origin is not None and origin.lower() not in ours:
         raise Refused(403, "forbidden_origin", "expected a page served by this agent")
 
 

@@ -60,6 +60,12 @@ async def test_old_tls_is_refused(https: Site) -> None:
         await https.http.get("/healthz", ssl=context)
 
 
+async def test_a_page_read_without_tls_opens_no_socket(https: Site) -> None:
+    headers = {"Origin": https.server.url.replace("https:", "http:")}
+    async with https.http.get("/ws", headers=headers, ssl=False) as reply:
+        assert (reply.status, (await reply.json())["error"]) == (403, "forbidden_origin")
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status", "location"),
     [

@@ -95,8 +95,10 @@ class Gate:
 
     def _machine(self, text: str) -> Caller:
         key = self._standing.keys.get(key_id(text) or "")
-        if key is None or not is_key(text, key):
-            raise TokenError("the API key is not valid or was revoked", "forged")
+        if key is None:
+            raise TokenError("the API key is not known or was revoked: have a new one made")
+        if not is_key(text, key):
+            raise TokenError("the API key is not valid: it is cut short or changed", "forged")
         if key.expires_s is not None and key.expires_s <= self._clock():
             raise TokenError("the API key has expired: have a new one made", "expired")
         return Caller(key.name, None, key.scopes, key.expires_s, key=key.id)

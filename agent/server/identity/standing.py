@@ -7,6 +7,7 @@ change of our own: `uicps-agent user disable` in another process ends sockets wi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ class Standing:
     ) -> None:
         self._users, self._sessions, self._keys = users, sessions, keys
         self._tokens, self._signing_file = tokens, signing_file
+        self._looking = asyncio.Lock()
         self._version: tuple[object, ...] = ()
         self._listeners: list[Callable[[], None]] = []
         self._episode = Episode(log, "users")
@@ -46,17 +48,22 @@ class Standing:
 
     async def refresh(self) -> None:
         """See what has changed. sqlite3.Error, OSError if that cannot be seen."""
-        version = (*await self._users.database.version(), _changed_ns(self._signing_file))
-        if version == self._version:
-            return
-        users, keys, sessions = await self._users.list(), await self._keys.list(), await self._sessions.open()
-        self._tokens.keys = signing_keys(self._signing_file)
-        self.users = {user.name.lower(): user for user in users}
-        self.keys = {key.id: key for key in keys}
-        self.sessions = sessions
-        self._version = version
-        for listener in self._listeners:
-            listener()
+        async with self._looking:  # or an older look, finished later, would win
+            version = (*await self._users.database.version(), _changed_ns(self._signing_file))
+            if version == self._version:
+                return
+            users, keys, sessions = (
+                await self._users.list(),
+                await self._keys.list(),
+                await self._sessions.open(),
+            )
+            self._tokens.keys = signing_keys(self._signing_file)
+            self.users = {user.name.lower(): user for user in users}
+            self.keys = {key.id: key for key in keys}
+            self.sessions = sessions
+            self._version = version
+            for listener in self._listeners:
+                listener()
 
     async def watch(self) -> None:
         """`refresh`, for a timer: while the disk fails, what was known last goes on."""

@@ -72,6 +72,13 @@ async def test_signing_out_ends_the_session_and_its_sockets(site: Site) -> None:
         assert reply.status == 401
 
 
+async def test_who_logs_in_beside_many_others_is_in_at_once(site: Site) -> None:
+    async def visit() -> int:
+        return await get(site, (await site.login())["access_token"])
+
+    assert await asyncio.gather(*(visit() for _ in range(15))) == [200] * 15
+
+
 CHANGES: list[Callable[[Users], Awaitable[object]]] = [
     lambda users: users.set_password("ana", PASSWORD + "!"),
     lambda users: users.set_role("ana", Role.TECHNICIAN),
