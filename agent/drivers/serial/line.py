@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
-import serial
 from pydantic import Field, model_validator
 
 from agent.drivers.command import ReadOnly
-from agent.drivers.modbus.serial_port import READ_BYTES, way_out
 from agent.drivers.profile import DeviceOptions
 from agent.drivers.serial.decode import Decoded, Decoder, Refused
 from agent.drivers.serial.profile import BinaryFrame, SerialProfile
+from agent.drivers.serial_port import READ_BYTES, open_port
 from agent.model import Device, Group, Quality, Reading
 from agent.schema import Name, Options
 from agent.supervise import Episode
@@ -118,7 +116,7 @@ class SerialLines(ReadOnly):
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:
         """Listen until the port is gone (OSError); all groups are then published as bad."""
         loop = asyncio.get_running_loop()
-        port = await _opened(self._options)
+        port = await open_port(self._options)
         gone: asyncio.Future[None] = loop.create_future()
         self._decoder = Decoder(self._profile, self.counters)
         self._start_listening(loop.time())
@@ -203,36 +201,3 @@ class SerialLines(ReadOnly):
                     module.heard_s[at] = now_s
                     module.troubles[at].failed(f"nothing heard for {module.silence_s:g} s")
                     publish((group.bad(self._now_ms()),))
-
-
-async def _opened(options: SerialLinesOptions) -> serial.Serial:
-    """The open port. Opening goes on in its thread if we are cancelled: then it is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open, options))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_opened)
-        raise
-
-
-def _close_opened(opening: asyncio.Future[serial.Serial]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _open(options: SerialLinesOptions) -> serial.Serial:
-    """The port, ours alone, not blocking; OSError names it and a way out."""
-    try:
-        port = serial.Serial(
-            options.port,
-            options.baudrate,
-            bytesize=options.bytesize,
-            parity=options.parity[0].upper(),
-            stopbits=options.stopbits,
-            timeout=0,
-            exclusive=True,
-        )
-        port.reset_input_buffer()
-    except (OSError, ValueError, OverflowError, termios.error) as error:
-        raise OSError(f"cannot open {options.port}: {way_out(error, options.port)}") from error
-    return port
