@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from agent import __version__
 from agent.commands import agent, lines, profiles, read, scan, thingsboard, users, watch, wiring
-from agent.commands.terminal import EXIT_FAILED, EXIT_FAULTY, EXIT_INTERRUPTED
+from agent.commands.terminal import EXIT_FAILED, EXIT_FAULTY, EXIT_INTERRUPTED, forget_output
 from agent.schema import FaultyFile
 from agent.server import UserError
 
@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = len(faulty.faults)
         print(f"{count} fault{'s' if count > 1 else ''}, nothing was started", file=sys.stderr)
         return EXIT_FAULTY
+    except BrokenPipeError:
+        forget_output()
+        return EXIT_FAILED
     except (UserError, OSError, RuntimeError) as error:
         print(f"uicps-agent: {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -35,7 +35,9 @@ def add_to(commands: Commands) -> None:
         "with --url a running agent says what it has counted since it started.",
     )
     add_arguments(stats)
-    stats.add_argument("--seconds", type=float, default=15.0, help="with CONFIG: how long (%(default)s)")
+    stats.add_argument(
+        "--seconds", type=float, default=15.0, metavar="S", help="with CONFIG: how long (%(default)s)"
+    )
     stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
     stats.set_defaults(command=_stats)
 

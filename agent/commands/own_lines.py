@@ -131,9 +131,10 @@ def in_place_of_the_agent(config: Config) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             server = config.options.server
+            host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104
             raise OSError(
                 f"the agent of {config.file} is running and has these lines: ask it, with "
-                f"--url http://{server.host}:{server.port} --user NAME, or stop it first"
+                f"--url http://{host}:{server.port} --user NAME, or stop it first"
             ) from error
         yield
 

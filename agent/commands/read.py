@@ -24,6 +24,7 @@ from agent.drivers.modbus.options import (
 )
 from agent.drivers.modbus.pdu import RefusedError, Table, is_bit_table
 from agent.schema import validate
+from agent.server import UserError
 
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
@@ -49,29 +50,43 @@ def add_to(commands: Commands) -> None:
     where.add_argument("--tcp", metavar="HOST[:PORT]", help="Modbus TCP; port 502 if none is given")
     where.add_argument("--rtu", metavar="PORT", help="a serial port, like /dev/ttyUSB0")
     where.add_argument("--rtu-tcp", metavar="HOST:PORT", help="RTU frames over TCP")
-    read.add_argument("--baudrate", type=partial(whole, 300, 4_000_000), default=9600, help="(%(default)s)")
+    read.add_argument(
+        "--baudrate", type=partial(whole, 300, 4_000_000), default=9600, metavar="N", help="(%(default)s)"
+    )
     read.add_argument("--bytesize", type=int, choices=(7, 8), default=8, help="(%(default)s)")
     read.add_argument("--parity", choices=("none", "even", "odd"), default="none", help="(%(default)s)")
     read.add_argument("--stopbits", type=int, choices=(1, 2), default=1, help="(%(default)s)")
-    read.add_argument("--unit", type=partial(whole, 0, 255), default=1, help="unit id (%(default)s)")
+    read.add_argument(
+        "--unit", type=partial(whole, 0, 255), default=1, metavar="N", help="unit id (%(default)s)"
+    )
     read.add_argument("--table", choices=tuple(pdu.READ_FUNCTIONS), default="holding", help="(%(default)s)")
     read.add_argument(
         "--address",
         type=partial(whole, 0, 65535),
         default=0,
+        metavar="N",
         help="the first, 0-based, also as 0x.. (%(default)s)",
     )
-    read.add_argument("--count", type=partial(whole, 1, COUNT_MAX), default=20, help="how many (%(default)s)")
+    read.add_argument(
+        "--count", type=partial(whole, 1, COUNT_MAX), default=20, metavar="N", help="how many (%(default)s)"
+    )
     read.add_argument(
         "--again-s",
         type=float,
         default=5.0,
+        metavar="S",
         help="read again after so long, to find counters; 0: once (%(default)s)",
     )
     read.add_argument(
-        "--wait-ms", type=partial(whole, 10, 60_000), default=1000, help="for an answer (%(default)s)"
+        "--wait-ms",
+        type=partial(whole, 10, 60_000),
+        default=1000,
+        metavar="MS",
+        help="for an answer (%(default)s)",
     )
-    read.add_argument("--most", type=partial(whole, 1, 1000), default=20, help="guesses shown (%(default)s)")
+    read.add_argument(
+        "--most", type=partial(whole, 1, 1000), default=20, metavar="N", help="guesses shown (%(default)s)"
+    )
     read.add_argument("--all", action="store_true", help="show every register under every type and order too")
     read.set_defaults(command=_read)
 
@@ -102,6 +117,8 @@ def _line(arguments: argparse.Namespace) -> ModbusLineOptions:
         line |= {"driver": "modbus-rtu", "port": arguments.rtu}
         return validate(ModbusRtuOptions, line | {key: getattr(arguments, key) for key in keys}, "")
     host, port = _host_and_port(arguments.tcp or arguments.rtu_tcp, 502 if arguments.tcp else None)
+    if port is None:
+        raise UserError(f"expected HOST:PORT, found {arguments.tcp or arguments.rtu_tcp!r}")
     line |= {"host": host, "port": port}
     if arguments.tcp:
         return validate(ModbusTcpOptions, line | {"driver": "modbus-tcp"}, "--tcp")

@@ -80,6 +80,8 @@ class Remote:
         hint = "is the agent running, and is this its URL?"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             hint = "name the authority that signed its certificate with --ca-file"
+        elif isinstance(error, aiohttp.ClientSSLError):
+            hint = "does it speak https at all?"
         return ConnectionError(f"{self._url}: {describe(error)}: {hint}")
 
     async def run(self, publish: Listener) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 HOSTS_MAX = 4096
 REASONS_SHOWN = 6
 _WAIT = "how long a device may think before it answers (%(default)s)"
+_KEPT = "Nothing is written to them. Ctrl-C ends it; what was found until then is printed."
 _Work = tuple[Search, Coroutine[Any, Any, None]]
 
 
@@ -50,17 +51,22 @@ def add_to(commands: Commands) -> None:
     actions = commands.add_parser("scan", help=text, description=text).add_subparsers(
         required=True, metavar="WHERE"
     )
-    tcp = actions.add_parser("tcp", help="a network", description="Find Modbus TCP devices in a network.")
+    tcp = actions.add_parser(
+        "tcp", help="a network", description=f"Find Modbus TCP devices in a network. {_KEPT}"
+    )
     tcp.add_argument("network", type=_network, metavar="NETWORK", help="like 192.168.1.0/24, or one address")
-    tcp.add_argument("--port", type=partial(whole, 1, 65535), default=502, help="(%(default)s)")
+    tcp.add_argument(
+        "--port", type=partial(whole, 1, 65535), default=502, metavar="PORT", help="(%(default)s)"
+    )
     tcp.add_argument(
         "--units", type=partial(units, 0), metavar="1-247", help="unit ids to ask; default: the likely ones"
     )
-    tcp.add_argument("--wait-ms", type=partial(whole, 10, 10_000), default=1000, help=_WAIT)
+    tcp.add_argument("--wait-ms", type=partial(whole, 10, 10_000), default=1000, metavar="MS", help=_WAIT)
     tcp.add_argument(
         "--connections",
         type=partial(whole, 1, 256),
         default=CONNECTIONS_MAX,
+        metavar="N",
         help="hosts at the same time (%(default)s)",
     )
     tcp.set_defaults(command=_tcp)
@@ -68,7 +74,8 @@ def add_to(commands: Commands) -> None:
     rtu = actions.add_parser(
         "rtu",
         help="a serial port",
-        description="Find Modbus RTU devices on a serial port: likely settings and addresses first.",
+        description="Find Modbus RTU devices on a serial port: likely settings and addresses first. "
+        f"{_KEPT} The agent must not have the port open.",
     )
     rtu.add_argument("port", metavar="PORT", help="like /dev/ttyUSB0")
     rtu.add_argument(
@@ -78,11 +85,20 @@ def add_to(commands: Commands) -> None:
         "--units", type=partial(units, 1), metavar="1-20", help="addresses to ask; default: 1-247"
     )
     rtu.add_argument(
-        "--wait-ms", type=partial(whole, 10, 10_000), default=round(LATENCY_S * 1000), help=_WAIT
+        "--wait-ms",
+        type=partial(whole, 10, 10_000),
+        default=round(LATENCY_S * 1000),
+        metavar="MS",
+        help=_WAIT,
     )
     rtu.set_defaults(command=_rtu)
     for one in (tcp, rtu):
-        one.add_argument("--profile-dir", type=Path, help="your own profiles, to recognise your own devices")
+        one.add_argument(
+            "--profile-dir",
+            type=Path,
+            metavar="FOLDER",
+            help="your own profiles, to recognise your own devices",
+        )
         one.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -202,7 +218,8 @@ def _search(
     except OSError as error:
         trouble = str(error)
     report.progress.close()
-    _print(report.all, looking, port_name, as_json=arguments.json)
+    if report.all or not trouble:
+        _print(report.all, looking, port_name, as_json=arguments.json)
     if trouble:
         print(f"uicps-agent: {trouble}", file=sys.stderr)
         return EXIT_FAILED

@@ -50,15 +50,22 @@ class Chosen(NamedTuple):
 
 def add_arguments(command: argparse.ArgumentParser, devices: str = "") -> None:
     """`[CONFIG]` and `devices` (their metavar), or `--url`; see `chosen`."""
-    names = f"[CONFIG] {devices}".strip()
+    start = f"{command.prog} [options]"
+    command.usage = f"{start} CONFIG {devices}\n       {start} --url URL --user NAME {devices}"
     command.add_argument(
-        "names", nargs="*", metavar=names, help="the configuration file, unless --url is given"
-        + ("; then names of devices" if devices else ""),
-    )  # fmt: skip
+        "names",
+        nargs="*",
+        metavar=f"CONFIG {devices}".strip(),
+        help="the configuration file, unless --url is given" + ("; names of devices" if devices else ""),
+    )
     command.add_argument("--url", help="of a running agent, like http://192.168.1.5:8080, instead of CONFIG")
-    command.add_argument("--user", help="your name there")
-    command.add_argument("--password-file", type=Path, help="read the password from here instead of asking")
-    command.add_argument("--ca-file", type=Path, help="PEM of the authority that signed its certificate")
+    command.add_argument("--user", metavar="NAME", help="your name there")
+    command.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="read the password from here instead of asking"
+    )
+    command.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="PEM of the authority that signed its certificate"
+    )
 
 
 def chosen(arguments: argparse.Namespace) -> Chosen:

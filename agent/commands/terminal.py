@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -45,6 +46,11 @@ async def _until_interrupted(work: Coroutine[Any, Any, None]) -> bool:
         return True
     task.result()
     return False
+
+
+def forget_output() -> None:
+    """Nobody reads standard output any more (`| head`): what is still to be flushed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

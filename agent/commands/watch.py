@@ -14,7 +14,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from agent.commands.source import Source, add_arguments, chosen, collect, opened, quiet_logs
-from agent.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, run_until_interrupted, table
+from agent.commands.terminal import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_WELL,
+    forget_output,
+    run_until_interrupted,
+    table,
+)
 from agent.model import Group, Point, Quality, Reading
 
 if TYPE_CHECKING:
@@ -56,7 +63,8 @@ def _watch(arguments: argparse.Namespace) -> int:
                 await _in_place(source, seen)
             else:
                 quiet_logs()
-                await source.run(lambda readings: _print(source, readings))
+                pipe = _Pipe(source)
+                await collect(source, pipe.publish, pipe.is_gone)
 
     if run_until_interrupted(watch()):
         return EXIT_INTERRUPTED
@@ -115,8 +123,25 @@ def age(ms: int) -> str:
     return f"{ms / 1000:.1f} s" if abs(ms) < 120_000 else f"{ms / 60_000:.0f} min"
 
 
+class _Pipe:
+    """A line a value on standard output, until nobody reads it any more."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._gone = source, False
+
+    def is_gone(self) -> bool:
+        return self._gone
+
+    def publish(self, readings: Sequence[Reading]) -> None:
+        # Raised from here it would look like a line that is lost, and be tried again for ever.
+        try:
+            _print(self._source, readings)
+        except BrokenPipeError:
+            self._gone = True
+            forget_output()
+
+
 def _print(source: Source, readings: Sequence[Reading]) -> None:
-    """A line a value: for a pipe."""
     for group, time_ms, values, quality in readings:
         time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6]
         for point, value in zip(group.points, values, strict=True):

@@ -42,15 +42,23 @@ def add_to(commands: Commands) -> None:
         "to judge. With CONFIG the agent must be stopped; with --url a running agent is asked.",
     )
     add_arguments(wiring, "DEVICE")
-    wiring.add_argument("--readings", type=partial(whole, 1, 1000), default=5, help="(%(default)s)")
+    wiring.add_argument(
+        "--readings", type=partial(whole, 1, 1000), default=5, metavar="N", help="(%(default)s)"
+    )
     wiring.add_argument(
         "--generation",
         choices=("yes", "no"),
         help="whether something here can feed in, like PV; default: unknown",
     )
-    wiring.add_argument("--nominal-v", type=float, default=NAN, help="phase to neutral, like 127 or 220")
-    wiring.add_argument("--ct-primary-a", type=float, default=NAN, help="of the current transformers")
-    wiring.add_argument("--clamp-a", type=_triple, help="L1,L2,L3 as a clamp meter shows them now")
+    wiring.add_argument(
+        "--nominal-v", type=float, default=NAN, metavar="VOLTS", help="phase to neutral, like 127 or 220"
+    )
+    wiring.add_argument(
+        "--ct-primary-a", type=float, default=NAN, metavar="AMPERES", help="of the current transformers"
+    )
+    wiring.add_argument(
+        "--clamp-a", type=_triple, metavar="L1,L2,L3", help="amperes as a clamp meter shows them now"
+    )
     wiring.add_argument("--lang", choices=("pt", "en"), default=_language(os.environ), help="(%(default)s)")
     wiring.set_defaults(command=_wiring)
 

@@ -12,6 +12,7 @@ from agent.commissioning.search import PARITY, Found
 
 HEADS = ("WHERE", "UNIT", "WHAT IT IS", "HOW SURE", "ANSWER")
 UNKNOWN_PROFILE = "which-profile"
+MARGIN, RIVALS_MAX = 2.0, 3  # a profile whose proof is weaker by so much is no rival
 NOTES = {
     Presence.DEVICE: "",
     Presence.EVERY_ADDRESS: "answers at every unit id",
@@ -34,8 +35,16 @@ def row(found: Found) -> tuple[str, ...]:
 
 def _what(found: Found) -> str:
     said = " ".join(found.identity[at] for at in (0, 1, 2, 4, 5) if found.identity.get(at))
-    names = [match.profile for match in found.matches[:3]]
+    names = likeliest(found)
     return ", ".join([*([f'says "{said}"'] if said else []), " or ".join(names)]).strip(", ") or "unknown"
+
+
+def likeliest(found: Found) -> list[str]:
+    """The profiles that fit about as well as the best does, the best first."""
+    if not found.matches:
+        return []
+    least = found.matches[0].strength - MARGIN
+    return [match.profile for match in found.matches[:RIVALS_MAX] if match.strength > least]
 
 
 def _note(found: Found) -> str:
@@ -48,7 +57,9 @@ def _how_sure(found: Found) -> str:
     if not found.matches:
         return "-"
     strength = found.matches[0].strength
-    return "sure" if strength >= 5 else "likely" if strength >= 3 else "a hint"
+    if strength >= 5 and len(likeliest(found)) == 1:
+        return "sure"
+    return "likely" if strength >= 3 else "a hint"
 
 
 def as_data(found: Found) -> dict[str, Any]:
@@ -74,12 +85,12 @@ def as_data(found: Found) -> dict[str, Any]:
 def as_toml(found: Iterable[Found], port_name: Callable[[str], str] = lambda port: port) -> str:
     """Tables to paste: a `[[line]]` for each place, with its devices; what cannot be used is a comment.
 
-    `port_name` gives the name of a serial port that stays the same after a restart.
+    Of several settings on one wire those that were found first count. `port_name` gives the name of a serial
+    port that stays the same after a restart.
     """
-    usable = sorted(
-        (each for each in found if each.presence is not Presence.ONCE),
-        key=lambda each: (each.host, str(each.settings), each.unit_id),
-    )
+    usable = [each for each in found if each.presence is not Presence.ONCE]
+    order = {where: at for at, where in enumerate(dict.fromkeys(each.where for each in usable))}
+    usable.sort(key=lambda each: (order[each.where], each.unit_id))
     texts, seen = list[str](), set[str]()
     for _, group in groupby(usable, key=lambda each: each.where):
         devices = list(group)
@@ -118,8 +129,8 @@ def _device(found: Found, number: int) -> str:
             'No profile fits: look at it with "uicps-agent read", write one (docs/profiles.md), name it here.'
         )
         return _commented(text, "\n".join(lines))
-    if len(found.matches) > 1:
-        lines[2] += f"   # or: {', '.join(match.profile for match in found.matches[1:])}"
+    if rivals := likeliest(found)[1:]:
+        lines[2] += f"   # or: {', '.join(rivals)}"
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import termios
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,10 +88,10 @@ class SerialSearch(Search):
         """To the end of the plan. OSError: the port cannot be had, or has gone."""
         started_s = asyncio.get_running_loop().time()
         whole_s = total_s(settings, units, latency_s=wait_s)
-        link, link_settings, known = None, None, list[Found]()
+        link, link_settings, known, refused = None, None, list[Found](), set[Settings]()
         try:
             for probe in probes(settings, units, latency_s=wait_s):
-                if _is_answered(probe, known):
+                if probe.settings in refused or _is_answered(probe, known):
                     continue
                 pace = (asyncio.get_running_loop().time() - started_s) / max(probe.after_s, 1)
                 left_s = (whole_s - probe.after_s) * (pace if probe.after_s > 5 else 1)
@@ -98,12 +99,25 @@ class SerialSearch(Search):
                 if link is None or probe.settings != link_settings:
                     if link:
                         link.close()
-                    link, link_settings = await _open_port(port, probe.settings, wait_s), probe.settings
+                    link, link_settings = await self._open(port, probe.settings, wait_s), probe.settings
+                    if link is None:
+                        refused.add(probe.settings)
+                        continue
                 if hit := await self._probe(link, port, probe, wait_s):
                     known.append(hit)
         finally:
             if link:
                 link.close()
+
+    async def _open(self, port: str, settings: Settings, wait_s: float) -> Link | None:
+        """None if the port is there, but cannot be set so: not every adapter has every rate and parity."""
+        try:
+            return await _open_port(port, settings, wait_s)
+        except OSError as error:
+            if not isinstance(error.__cause__, termios.error | ValueError):
+                raise
+            self.unread[f"the port cannot be set to {settings}"] += 1
+            return None
 
     async def _probe(self, link: Link, port: str, probe: Probe, wait_s: float) -> Found | None:
         prober = Prober(link, wait_s, is_rtu=True)
