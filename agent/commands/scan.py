@@ -201,6 +201,8 @@ class _Report:
         certainty = "" if sure == "-" else f" ({sure})"
         self.progress.say(f"found {where} unit {unit}: {what}{certainty}")
         self.progress.say(f"      asked {found.exchange.request.hex(' ')}, answered {answer}")
+        if len(self.all) == 1:
+            self.progress.say("      Ctrl-C ends the search and keeps what was found")
 
 
 def _search(
@@ -244,8 +246,9 @@ def _print(found: Sequence[Found], search: Search, port_name: str, *, as_json: b
 
 def stable_name(port: str) -> str:
     """The name under /dev/serial/by-id of the same port, if there is one: it survives a restart."""
+    given = str(Path(port).absolute())
     try:
         target = Path(port).resolve(strict=True)
-        return next((str(each) for each in sorted(BY_ID.iterdir()) if each.resolve() == target), port)
+        return next((str(each) for each in sorted(BY_ID.iterdir()) if each.resolve() == target), given)
     except OSError:
-        return port
+        return given
