@@ -56,6 +56,7 @@ def add_to(commands: Commands) -> None:
     read.add_argument("--bytesize", type=int, choices=(7, 8), default=8, help="(%(default)s)")
     read.add_argument("--parity", choices=("none", "even", "odd"), default="none", help="(%(default)s)")
     read.add_argument("--stopbits", type=int, choices=(1, 2), default=1, help="(%(default)s)")
+    read.add_argument("--rs485", action="store_true", help="the serial port itself switches the direction")
     read.add_argument(
         "--unit", type=partial(whole, 0, 255), default=1, metavar="N", help="unit id (%(default)s)"
     )
@@ -113,7 +114,7 @@ def _line(arguments: argparse.Namespace) -> ModbusLineOptions:
     line: dict[str, Any] = {"name": "read", "timeout_s": max(arguments.wait_ms / 1000, 0.05)}
     line["device"] = [{"name": "it", "profile": "none"}]
     if arguments.rtu:
-        keys = ("baudrate", "bytesize", "parity", "stopbits")
+        keys = ("baudrate", "bytesize", "parity", "stopbits", "rs485")
         line |= {"driver": "modbus-rtu", "port": arguments.rtu}
         return validate(ModbusRtuOptions, line | {key: getattr(arguments, key) for key in keys}, "")
     host, port = _host_and_port(arguments.tcp or arguments.rtu_tcp, 502 if arguments.tcp else None)

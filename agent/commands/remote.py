@@ -43,6 +43,8 @@ class Remote:
         )
         try:
             self._tokens = await self._ask("POST", "/token", auth=self._login)
+            if not isinstance(self._tokens, dict) or "access_token" not in self._tokens:
+                raise self._trouble(ValueError("no token"))  # noqa: TRY301
             self.groups = _groups((await self.get("/api/v1/points"))["points"], self._devices)
         except BaseException:
             await self._http.close()
@@ -75,7 +77,7 @@ class Remote:
     def _trouble(self, error: Exception) -> OSError:
         if isinstance(error, ValueError):
             return ConnectionError(
-                f"{self._url}: expected an agent, found something that does not speak JSON"
+                f"{self._url}: expected an agent, found something that does not answer like one"
             )
         hint = "is the agent running, and is this its URL?"
         if isinstance(error, aiohttp.ClientConnectorCertificateError):

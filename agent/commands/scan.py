@@ -91,6 +91,7 @@ def add_to(commands: Commands) -> None:
         metavar="MS",
         help=_WAIT,
     )
+    rtu.add_argument("--rs485", action="store_true", help="the port itself switches the direction")
     rtu.set_defaults(command=_rtu)
     for one in (tcp, rtu):
         one.add_argument(
@@ -165,7 +166,7 @@ def _tcp(arguments: argparse.Namespace) -> int:
 
 def _rtu(arguments: argparse.Namespace) -> int:
     def search(profiles: Mapping[str, ModbusProfile], report: _Report) -> _Work:
-        looking = SerialSearch(profiles, report.found, report.progress.update)
+        looking = SerialSearch(profiles, report.found, report.progress.update, rs485=arguments.rs485)
         settings = _settings(profiles, arguments.baudrates)
         wait_s = arguments.wait_ms / 1000
         return looking, looking.run(arguments.port, settings, arguments.units or UNITS, wait_s=wait_s)

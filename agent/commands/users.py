@@ -90,5 +90,5 @@ def _password(file: Path | None) -> str:
 
 
 def password_in(file: Path) -> str:
-    """The first line of a file is the password; OSError if it cannot be read."""
+    """What a file holds is the password, but for the end of its line; OSError if it cannot be read."""
     return file.read_text(encoding="utf-8").rstrip("\r\n")

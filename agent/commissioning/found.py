@@ -88,7 +88,14 @@ def as_toml(found: Iterable[Found], port_name: Callable[[str], str] = lambda por
     Of several settings on one wire those that were found first count. `port_name` gives the name of a serial
     port that stays the same after a restart.
     """
-    usable = [each for each in found if each.presence is not Presence.ONCE]
+    all_of_them = list(found)
+    known = {each.where for each in all_of_them if not each.any_unit}
+    # What answers to an address that is anybody's has one of its own: once that is known, it counts.
+    usable = [
+        each
+        for each in all_of_them
+        if each.presence is not Presence.ONCE and not (each.any_unit and each.where in known)
+    ]
     order = {where: at for at, where in enumerate(dict.fromkeys(each.where for each in usable))}
     usable.sort(key=lambda each: (order[each.where], each.unit_id))
     texts, seen = list[str](), set[str]()
@@ -129,6 +136,8 @@ def _device(found: Found, number: int) -> str:
             'No profile fits: look at it with "uicps-agent read", write one (docs/profiles.md), name it here.'
         )
         return _commented(text, "\n".join(lines))
+    if found.any_unit:
+        lines[3] += "   # anybody's address: right only while it is alone on the line"
     if rivals := likeliest(found)[1:]:
         lines[2] += f"   # or: {', '.join(rivals)}"
     return "\n".join(lines)

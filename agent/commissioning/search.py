@@ -79,8 +79,11 @@ class Search:
         return known
 
 
+@dataclass(slots=True)
 class SerialSearch(Search):
-    """A serial port: the likely settings and addresses first."""
+    """A serial port: the likely settings and addresses first. `rs485`: it switches the direction itself."""
+
+    rs485: bool = False
 
     async def run(
         self, port: str, settings: Sequence[Settings], units: Sequence[int], *, wait_s: float
@@ -112,9 +115,9 @@ class SerialSearch(Search):
     async def _open(self, port: str, settings: Settings, wait_s: float) -> Link | None:
         """None if the port is there, but cannot be set so: not every adapter has every rate and parity."""
         try:
-            return await _open_port(port, settings, wait_s)
+            return await _open_port(port, settings, wait_s, rs485=self.rs485)
         except OSError as error:
-            if not isinstance(error.__cause__, termios.error | ValueError):
+            if self.rs485 or not isinstance(error.__cause__, termios.error | ValueError):
                 raise
             self.unread[f"the port cannot be set to {settings}"] += 1
             return None
@@ -146,10 +149,16 @@ def _is_answered(probe: Probe, known: Sequence[Found]) -> bool:
     return False
 
 
-async def _open_port(port: str, settings: Settings, wait_s: float) -> Link:
-    line = {"driver": "modbus-rtu", "name": "scan", "port": port, "timeout_s": max(wait_s, 0.05)}
+async def _open_port(port: str, settings: Settings, wait_s: float, *, rs485: bool) -> Link:
+    line: dict[str, Any] = {
+        "driver": "modbus-rtu",
+        "name": "scan",
+        "port": port,
+        "timeout_s": max(wait_s, 0.05),
+    }
     line |= {"baudrate": settings.baudrate, "bytesize": settings.bytesize, "stopbits": settings.stopbits}
     line |= {"parity": PARITY[settings.parity], "device": [{"name": "any", "profile": "any"}]}
+    line["rs485"] = rs485
     return await open_link(ModbusRtuOptions.model_validate(line))
 
 

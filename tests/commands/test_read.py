@@ -79,6 +79,7 @@ async def test_bits() -> None:
     ("arguments", "code", "words"),
     [
         (("--rtu-tcp", "meter.lan"), 1, "expected HOST:PORT, found 'meter.lan'"),
+        (("--rtu", "/dev/null", "--rs485"), 1, "cannot open /dev/null"),
         (("--tcp", "127.0.0.1:9"), 1, "cannot connect to 127.0.0.1:9"),
         (("--tcp", "x", "--rtu", "y"), 2, "not allowed with argument"),
         ((), 2, "one of the arguments --tcp --rtu --rtu-tcp is required"),

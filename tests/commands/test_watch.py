@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from agent.commands.watch import HEADS, age, draw, value_text
 from agent.demo.modbus_bus import SimulatedBus
@@ -58,6 +59,25 @@ async def test_a_running_agent(tmp_path: Path, free_port: Callable[[], int]) -> 
             refused = await command("watch", *asked)
             assert refused.code == 1
             assert "401 the name or the password is wrong" in refused.errors
+
+
+async def test_what_is_not_an_agent_is_said(tmp_path: Path) -> None:
+    async def anything(request: web.Request) -> web.Response:
+        return web.json_response(["hello"])
+
+    app = web.Application()
+    app.router.add_post("/token", anything)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "password").write_text("x")
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    refused = await command(
+        "watch", "--url", url, "--user", "a", "--password-file", str(tmp_path / "password")
+    )
+    await runner.cleanup()
+    assert refused.code == 1
+    assert "expected an agent, found something that does not answer like one" in refused.errors
 
 
 async def test_the_agent_that_stops_is_said(tmp_path: Path, free_port: Callable[[], int]) -> None:

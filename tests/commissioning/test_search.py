@@ -158,5 +158,11 @@ def test_what_was_found_as_data_and_as_a_row() -> None:
     )
 
 
+def test_an_address_that_is_anybodys_is_offered_only_alone() -> None:
+    anybody = found_at(248, "9600 8N1", any_unit=True)
+    assert "unit_id = 248   # anybody's address: right only while it is alone" in as_toml([anybody])
+    assert "248" not in as_toml([anybody, found_at(3, "9600 8N1")])
+
+
 def test_what_answered_once_is_not_offered() -> None:
     assert as_toml([found_at(3, "9600 8N1", presence=Presence.ONCE)]) == ""
