@@ -84,7 +84,8 @@ class Service:
             health = Health(
                 publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
             )
-            hub.declare(health.group)
+            for group in health.groups:
+                hub.declare(group)
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.commands.terminal import EXIT_WELL, run
+from agent.config import load
 from agent.server.audit import AUDIT_FILE, Audit, Query
 from agent.server.audit.routes import HEADER, cells
 from agent.server.identity.keys import Keys
@@ -26,16 +28,15 @@ from agent.server.identity.users import UserError, Users
 from agent.server.office import IDENTITY_FILE, ISSUER, KEY_FILE
 
 if TYPE_CHECKING:
-    Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from agent.commands.terminal import Commands
 
-Command = Callable[[argparse.Namespace, Path], Awaitable[None]]
-Run = Callable[[Command], Callable[[argparse.Namespace], int]]
+_Work = Callable[[argparse.Namespace, Path], Awaitable[None]]
 
 OVERLAP_S = 90 * 86400.0  # as long as a refresh token may last at most
 
 
-def add_commands(commands: Parsers, run: Run) -> None:
-    """Add the commands to `commands`; `run` makes of each what the parser is to call."""
+def add_to(commands: Commands) -> None:
+    """`user`, `key`, `signing-key`, `audit`."""
     user = _group(commands, "user", "who may use the server on the local network")
     for name, text, command in (
         ("add", "add a user; asks for the password", add_user),
@@ -46,7 +47,7 @@ def add_commands(commands: Parsers, run: Run) -> None:
         ("remove", "forget a user", remove_user),
         ("totp", "set up a second factor, or --off", set_totp),
     ):
-        one = _one(user, name, text, run(command))
+        one = _one(user, name, text, command)
         one.add_argument("name", metavar="NAME")
         if name in ("add", "passwd"):
             one.add_argument(
@@ -57,23 +58,23 @@ def add_commands(commands: Parsers, run: Run) -> None:
             one.add_argument("--role", choices=roles, required=name == "role", default="viewer")
         if name == "totp":
             one.add_argument("--off", action="store_true", help="remove it: a lost phone")
-    _one(user, "list", "list the users", run(list_users))
+    _one(user, "list", "list the users", list_users)
 
     key = _group(commands, "key", "API keys for machines")
-    new = _one(key, "add", "make a key; it is shown once", run(add_key))
+    new = _one(key, "add", "make a key; it is shown once", add_key)
     new.add_argument("name", metavar="NAME")
     new.add_argument(
         "--scope", action="append", required=True, choices=sorted(SCOPES), help="may be repeated"
     )
     new.add_argument("--days", type=int, help="good for so long (until revoked)")
-    _one(key, "list", "list the keys", run(list_keys))
-    _one(key, "revoke", "end a key, at once", run(revoke_key)).add_argument("name", metavar="NAME")
+    _one(key, "list", "list the keys", list_keys)
+    _one(key, "revoke", "end a key, at once", revoke_key).add_argument("name", metavar="NAME")
 
     signing = _group(commands, "signing-key", "what tokens are signed with")
-    one = _one(signing, "rotate", "sign with a new key from now on", run(rotate_signing_key))
+    one = _one(signing, "rotate", "sign with a new key from now on", rotate_signing_key)
     one.add_argument("--at-once", action="store_true", help="the old keys are good no more: all log in again")
 
-    audit = _one(commands, "audit", "who did what, from where", run(show_audit))
+    audit = _one(commands, "audit", "who did what, from where", show_audit)
     audit.add_argument("--limit", type=int, default=50, help="how many of the newest (%(default)s)")
     audit.add_argument("--kind", default="", help="only kinds that begin so: login, token., user.")
     audit.add_argument("--who", default="", help="only of this user")
@@ -81,14 +82,25 @@ def add_commands(commands: Parsers, run: Run) -> None:
     audit.add_argument("--verify", action="store_true", help="check the chain of hashes instead")
 
 
-def _group(commands: Parsers, name: str, text: str) -> Parsers:
-    return commands.add_parser(name, help=text).add_subparsers(required=True, metavar="ACTION")
+def _group(commands: Commands, name: str, text: str) -> Commands:
+    return commands.add_parser(name, help=text, description=text).add_subparsers(
+        required=True, metavar="ACTION"
+    )
 
 
-def _one(
-    group: Parsers, name: str, text: str, command: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    one = group.add_parser(name, help=text)
+def _one(group: Commands, name: str, text: str, work: _Work) -> argparse.ArgumentParser:
+    """A command on the files of the agent that CONFIG describes."""
+
+    def command(arguments: argparse.Namespace) -> int:
+        config = load(arguments.config)
+
+        async def on_files() -> None:
+            await work(arguments, config.data_dir)
+
+        run(on_files())
+        return EXIT_WELL
+
+    one = group.add_parser(name, help=text, description=text)
     one.add_argument("config", type=Path, metavar="CONFIG")
     one.set_defaults(command=command)
     return one
@@ -242,8 +254,13 @@ def _utc(unix_s: float) -> str:
 
 def _password(file: Path | None) -> str:
     if file:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
+        return password_in(file)
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
         raise UserError("the two passwords differ, nothing was changed")
     return password
+
+
+def password_in(file: Path) -> str:
+    """What a file holds is the password, but for the end of its line; OSError if it cannot be read."""
+    return file.read_text(encoding="utf-8").rstrip("\r\n")
