@@ -34,6 +34,7 @@ class AgentOptions(Options):
     site: Name
     data_dir: FilePath = Path("data")
     profile_dir: FilePath | None = None
+    tariff_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
     trust_clock: Literal["synchronised", "always"] = "synchronised"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -89,6 +90,7 @@ def load(file: Path) -> Config:
 PATH_KEYS = (
     "data_dir",
     "profile_dir",
+    "tariff_dir",
     "token_file",
     "ca_file",
     "key_file",
