@@ -77,3 +77,13 @@ def month_ms(year: int, month: int, zone: tzinfo) -> tuple[int, int]:
     """First instant of the local calendar month and of the next."""
     following = date(year + month // 12, month % 12 + 1, 1)
     return midnight_ms(date(year, month, 1), zone), midnight_ms(following, zone)
+
+
+def week_slots(times_ms: Ints, zone: tzinfo, free_days: frozenset[date] = frozenset()) -> Ints:
+    """`hour_of_week`, with the hours of `free_days` (holidays) taken for those of a Sunday."""
+    local = local_ms(times_ms, zone)
+    day = weekday(local)
+    if free_days:
+        numbers = np.array(sorted(map(day_number, free_days)), dtype=np.int64)
+        day = np.where(np.isin(local // DAY_MS, numbers), 6, day)
+    return np.asarray(day * 24 + minute_of_day(local) // 60, dtype=np.int64)
