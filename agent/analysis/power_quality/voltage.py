@@ -86,3 +86,15 @@ def voltage_indices(
         from_ms=int(start_ms[at[0]]) if at.size else 0,
         to_ms=int(start_ms[at[-1]]) + limits.window.interval_ms if at.size else 0,
     )
+
+
+def compensation_brl(indices: VoltageIndices, distribution_brl: float, limits: Limits) -> float:
+    """What the distributor would owe for a month, low voltage: ((DRP - 3 %) k1 + (DRC - 0.5 %) k2) of the
+    month's distribution charge (EUSD), each only beyond its limit. 0 unless complete. Indicative only."""
+    if not indices.complete:
+        return 0.0
+    rules = limits.voltage
+    drp_beyond = max(indices.drp_percent - rules.drp_percent_max, 0.0) / 100
+    drc_beyond = max(indices.drc_percent - rules.drc_percent_max, 0.0) / 100
+    share = drp_beyond * rules.drp_compensation + drc_beyond * rules.drc_compensation
+    return share * distribution_brl

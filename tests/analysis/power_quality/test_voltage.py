@@ -15,6 +15,7 @@ from agent.analysis.power_quality.voltage import (
     UNKNOWN,
     band_of,
     classes,
+    compensation_brl,
     voltage_indices,
 )
 
@@ -117,3 +118,14 @@ def test_against_counting_one_by_one() -> None:
 def test_each_revision_holds_from_its_day() -> None:
     assert limits_on(date(2026, 3, 1)).revision.startswith("PRODIST module 8, annex VIII")
     assert limits_on(date(2001, 1, 1)) == limits_on(date(2022, 1, 1))
+
+
+def test_compensation_by_hand() -> None:
+    rms_v = np.full((1008, 1), 127.0)
+    rms_v[:50, 0], rms_v[100:110, 0] = 115.0, 100.0
+    drp, drc = 50 / 10.08, 10 / 10.08
+    owed = compensation_brl(indices(rms_v), 200.0, LIMITS)
+    assert owed == pytest.approx(((drp - 3) / 100 * 3 + (drc - 0.5) / 100 * 7) * 200)
+    rms_v[100:110, 0] = 127.0
+    assert compensation_brl(indices(rms_v), 200.0, LIMITS) == pytest.approx((drp - 3) / 100 * 3 * 200)
+    assert compensation_brl(indices(rms_v[:1007]), 200.0, LIMITS) == 0
