@@ -108,7 +108,9 @@ def learn(values: Floats, slots: Ints, counts: Ints | None = None) -> Normal | N
     away = values - _without_own(table, median)[occurrence, slots]
     sudden = [away - _level(away, each) for each in MEMORIES_H]
     scale = np.stack([_scale(values, each, slots) for each in sudden])
-    judged = [_persistent(each / size[slots]) for each, size in zip(sudden, scale, strict=True)]
+    judged = [
+        np.nan_to_num(_persistent(each / size[slots])) for each, size in zip(sudden, scale, strict=True)
+    ]
     z = away / scale[0, slots]
     days = _day_medians(z)
     spread = MAD_TO_SIGMA * float(np.nanmedian(np.abs(days - np.nanmedian(days))))
@@ -118,7 +120,7 @@ def learn(values: Floats, slots: Ints, counts: Ints | None = None) -> Normal | N
     return Normal(
         median,
         scale,
-        tuple(max(Z_LIMIT, MARGIN * float(np.nanquantile(each, 0.999))) for each in judged),
+        tuple(max(Z_LIMIT, MARGIN * float(np.quantile(each, 0.999))) for each in judged),
         zero,
         other,
         max(2.0, MARGIN * 2 * usual, 5 * spread),
@@ -254,6 +256,8 @@ def _persistent(z: Floats) -> Floats:
 
 def _least(values: Floats, count: int) -> Floats:
     """The least of each value and the `count` - 1 before it; NaN where one is missing."""
+    if not values.size:
+        return values
     padded = np.concatenate([np.full(count - 1, np.nan), values])
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, count).min(axis=1), dtype=np.float64)
 

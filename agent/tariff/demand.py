@@ -15,7 +15,7 @@ import numpy as np
 
 from agent.localtime import DAY_MS, Bools, Floats, date_of, local_ms
 from agent.tariff.options import ContractOptions, DemandOptions
-from agent.tariff.posts import Post, post_codes
+from agent.tariff.posts import Post, expect_steps, post_codes
 from agent.tariff.tariff import Tariff, last_begun, with_taxes
 
 DEMAND_MS = 900_000
@@ -48,7 +48,8 @@ class DemandPrice:
 
 def demand_terms(tariff: Tariff, from_ms: int, steps: int, step_s: int) -> tuple[DemandTerm, ...]:
     """The demand charges that steps from `from_ms` on can raise: none in group B, one for verde, two for
-    azul. Prices are those of the first step's day."""
+    azul. Prices are those of the first step's day. ValueError as for `prices`."""
+    expect_steps(steps, step_s)
     times_ms = from_ms + np.arange(steps, dtype=np.int64) * step_s * 1000
     day = date_of(int(local_ms(times_ms[:1], tariff.zone)[0]) // DAY_MS)
     options, tax = demand_options(tariff, day), tariff.tax_on(day)

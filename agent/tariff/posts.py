@@ -21,6 +21,13 @@ class Post(enum.IntEnum):
 
 
 POSTS = tuple(Post)
+STEPS_MAX = 1_000_000
+
+
+def expect_steps(steps: int, step_s: int) -> None:
+    """ValueError on a number or length of steps that nobody means."""
+    if not 0 < steps <= STEPS_MAX or step_s < 1:
+        raise ValueError(f"expected 1 to {STEPS_MAX} steps of at least 1 s, found {steps} of {step_s} s")
 
 
 def post_codes(tariff: Tariff, times_ms: Ints) -> Ints:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agent.localtime import DAY_MS, Floats, Ints, date_of, local_ms
-from agent.tariff.posts import post_codes
+from agent.tariff.posts import expect_steps, post_codes
 from agent.tariff.tariff import Tariff, with_taxes
 
-STEPS_MAX = 1_000_000
 _SLICE_S = 300  # posts change on quarters of an hour: steps that do not begin on one are cut finer
 
 
@@ -18,8 +17,7 @@ def prices(tariff: Tariff, from_ms: int, steps: int, step_s: int) -> Floats:
 
     ValueError on steps that are not 1 to 1 000 000, or shorter than a second.
     """
-    if not 0 < steps <= STEPS_MAX or step_s < 1:
-        raise ValueError(f"expected 1 to {STEPS_MAX} steps of at least 1 s, found {steps} of {step_s} s")
+    expect_steps(steps, step_s)
     parts = -(-step_s // _SLICE_S)
     part_ms = step_s * 1000 / parts
     middles = from_ms + (np.arange(steps * parts) + 0.5) * part_ms

@@ -113,6 +113,22 @@ def test_missing_intervals_say_nothing() -> None:
     assert not np.isnan(found.highest).any()
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 143, 145])
+def test_chunks_of_any_size_are_judged(size: int) -> None:
+    values = point()
+    values[LEARN] = np.nan
+    part = slice(LEARN, LEARN + size)
+    found = scores(normal_of(values), values[part], SLOTS[part], np.full(size, 600))
+    assert found.highest.shape == (size,)
+    assert not np.any(found.highest > 1)
+
+
+def test_a_point_that_misses_every_other_interval_can_be_learned() -> None:
+    values = point()
+    values[::2] = np.nan
+    assert kinds(judged(values)) == set()
+
+
 def test_too_little_history_is_no_lesson() -> None:
     assert learn(point()[: 13 * PER_DAY], SLOTS[: 13 * PER_DAY]) is None
     assert learn(np.full(LEARN, np.nan), SLOTS[:LEARN]) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.tariff import prices
+from agent.tariff import demand_terms, prices
 from tests.tariff.files import BRANCA, FLAT, at, tariff
 
 FLAGS = """
@@ -71,3 +71,5 @@ def test_a_clock_in_1970_still_has_prices(tmp_path: Path) -> None:
 def test_impossible_steps(steps: int, step_s: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected 1 to 1000000 steps"):
         prices(tariff(BRANCA, tmp_path), 0, steps, step_s)
+    with pytest.raises(ValueError, match="expected 1 to 1000000 steps"):
+        demand_terms(tariff(BRANCA, tmp_path), 0, steps, step_s)

@@ -37,6 +37,7 @@ def seen(
         )
         found += events
     assert state is not None
+    found.sort(key=lambda each: (each.start_ms, each.kind))  # a chunk gives what ended in it
     return found, state.pending
 
 
@@ -130,6 +131,20 @@ def test_against_a_loop_over_the_readings() -> None:
     ]
     assert len(ours) > 50
     assert ours == [(begin, end, pytest.approx(worst)) for begin, end, worst in slowly(pu)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_three_phases_cut_at_random_are_the_same(seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    pu = 1 + 0.12 * np.cumsum(chance.normal(0, 0.5, (300, 3)), axis=0) % 0.6 - 0.3
+    pu[chance.random(pu.shape) < 0.1] = np.nan
+    pu[chance.random(300) < 0.1] = np.nan
+    times_ms = BEGIN_MS + np.cumsum(chance.choice([1000, 1100, 5000], 300, p=[0.9, 0.08, 0.02]))
+    cuts = tuple(sorted(chance.integers(0, 301, 25).tolist()))
+    whole, pending = seen(pu, (), times_ms)
+    assert seen(pu, cuts, times_ms) == (whole, pending)
+    assert len(whole) > 5
+    assert all(each.start_ms < each.end_ms for each in whole)
 
 
 @pytest.mark.parametrize(
