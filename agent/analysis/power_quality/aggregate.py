@@ -89,6 +89,20 @@ def joined(parts: list[Intervals]) -> Intervals:
     return Intervals(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def on_grid(start_ms: Ints, values: Floats, from_ms: int, to_ms: int, interval_ms: int) -> Floats:
+    """`values` (m, ...) of intervals that begin at `start_ms` (m,), without a hole from `from_ms` to before
+    `to_ms`: NaN where there is no interval. What tariffs and anomalies take. Both times are on the grid;
+    ValueError if not."""
+    if from_ms % interval_ms or to_ms % interval_ms:
+        raise ValueError(f"expected times that are multiples of {interval_ms} ms, found {from_ms}, {to_ms}")
+    rows = max((to_ms - from_ms) // interval_ms, 0)
+    grid = np.full((rows, *values.shape[1:]), np.nan)
+    at = (start_ms - from_ms) // interval_ms
+    inside = (at >= 0) & (at < rows)
+    grid[at[inside]] = values[inside]
+    return grid
+
+
 _Sums = tuple[Ints, Floats, Floats, Floats, Floats]
 
 

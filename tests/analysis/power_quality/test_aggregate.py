@@ -14,6 +14,7 @@ from agent.analysis.power_quality.aggregate import (
     aggregate,
     close,
     joined,
+    on_grid,
 )
 
 BEGIN_MS = 1_772_323_200_000  # 2026-03-01 00:00 UTC, on every boundary
@@ -110,3 +111,14 @@ def test_a_leap_second_is_no_second() -> None:
     found = all_of(np.array([leap_ms - 1000, leap_ms, leap_ms]), np.ones((3, 1)), [], TEN_MINUTES_MS)
     assert found.start_ms.tolist() == [leap_ms - TEN_MINUTES_MS, leap_ms]
     assert found.count[:, 0].tolist() == [1, 2]
+
+
+def test_intervals_on_a_grid_without_holes() -> None:
+    start_ms = BEGIN_MS + np.array([-1, 0, 2, 3, 9]) * TEN_MINUTES_MS
+    to_ms = BEGIN_MS + 4 * TEN_MINUTES_MS
+    grid = on_grid(start_ms, np.arange(5.0), BEGIN_MS, to_ms, TEN_MINUTES_MS)
+    assert grid.tolist() == pytest.approx([1, math.nan, 2, 3], nan_ok=True)
+    assert on_grid(start_ms, np.ones((5, 3)), BEGIN_MS, to_ms, TEN_MINUTES_MS).shape == (4, 3)
+    assert on_grid(start_ms, np.arange(5.0), to_ms, BEGIN_MS, TEN_MINUTES_MS).size == 0
+    with pytest.raises(ValueError, match="multiples of 600000 ms"):
+        on_grid(start_ms, np.arange(5.0), BEGIN_MS + 1, to_ms, TEN_MINUTES_MS)
