@@ -108,20 +108,24 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     bare_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     Device.normal, learn_s = learned()
-    analysing_s, begun, values = 0.0, time.perf_counter(), 0
+    analysing_s, cpu_s, begun, values = 0.0, 0.0, time.perf_counter(), 0
     for number in range(arguments.devices):
         device = Device()
         for times_ms, packed in chunks(number, arguments.days):
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             device.take(times_ms, packed)
             analysing_s += time.perf_counter() - start
+            cpu_s += time.process_time() - start_cpu
             values += times_ms.size * POINTS
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         voltage, unbalance, events = device.finish()
         analysing_s += time.perf_counter() - start
+        cpu_s += time.process_time() - start_cpu
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{values / 1e6:.0f} million values of {arguments.devices} devices over {arguments.days} days")
-    print(f"analysed in {analysing_s:.1f} s ({time.perf_counter() - begun:.1f} s with making them)")
+    print(
+        f"analysed in {analysing_s:.1f} s, {cpu_s:.1f} s of processor ({time.perf_counter() - begun:.1f} s with making them)"
+    )
     print(f"peak {peak_mb:.0f} MB resident, {bare_mb:.0f} MB of it interpreter and libraries")
     print(f"learning what is normal: {learn_s * 1000:.0f} ms a point, once a night")
     print(f"the last device: {voltage.readings} readings, DRP {voltage.drp_percent:.2f} %, "
