@@ -123,9 +123,8 @@ def main(argv=None):
         cpu_s += time.process_time() - start_cpu
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{values / 1e6:.0f} million values of {arguments.devices} devices over {arguments.days} days")
-    print(
-        f"analysed in {analysing_s:.1f} s, {cpu_s:.1f} s of processor ({time.perf_counter() - begun:.1f} s with making them)"
-    )
+    whole_s = time.perf_counter() - begun
+    print(f"analysed in {analysing_s:.1f} s, {cpu_s:.1f} s of processor ({whole_s:.1f} s with making them)")
     print(f"peak {peak_mb:.0f} MB resident, {bare_mb:.0f} MB of it interpreter and libraries")
     print(f"learning what is normal: {learn_s * 1000:.0f} ms a point, once a night")
     print(f"the last device: {voltage.readings} readings, DRP {voltage.drp_percent:.2f} %, "
