@@ -20,7 +20,7 @@ async def test_of_lines_opened_here(tmp_path: Path, free_port: Callable[[], int]
         stats = await command("line", "stats", str(file), "--seconds", "3")
     assert stats.code == 0
     assert re.match(r"Bus-1  \S+ 9600 8N1  open, busy \d+%, stretch 1\.\d\d\n", stats.out)
-    assert re.search(r"(?m)^main +1 +[1-9]\d* +0 +0 +0 +0 +\d+\.\d ", stats.out)
+    assert re.search(r"(?m)^main +1 +[1-9]\d* +\d+ +0 +0 +0 +\d+\.\d ", stats.out)
     assert re.search(r"(?m)^dead +9 +\d+ +\d+ +0 +0 +0 +- +- +- +- +silent, \d times in a row$", stats.out)
 
 

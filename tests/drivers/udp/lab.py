@@ -143,7 +143,9 @@ async def running(driver: UdpModules) -> AsyncIterator[list[Reading]]:
     """What the driver publishes, while it runs."""
     heard: list[Reading] = []
     task = asyncio.create_task(driver.run(heard.extend))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        while not (task.done() or driver.statistics()["connected"]):
+            await asyncio.sleep(0.005)
     try:
         yield heard
     finally:
