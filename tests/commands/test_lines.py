@@ -34,7 +34,7 @@ async def test_of_a_running_agent(tmp_path: Path, free_port: Callable[[], int]) 
     (line,) = json.loads(stats.out)
     assert line["name"] == "Bus-1"
     assert line["devices"]["main"]["requests"] > 0
-    assert 50 < line["devices"]["main"]["response_ms"]["p50"] < 400
+    assert 5 < line["devices"]["main"]["response_ms"]["p50"] < 2000
 
 
 async def test_a_line_that_cannot_be_opened(tmp_path: Path, free_port: Callable[[], int]) -> None:
