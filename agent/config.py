@@ -20,6 +20,7 @@ from agent.drivers import DRIVERS, LineOptions
 from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
+from agent.logs import LogFormat
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.server.tls import own_context
@@ -38,6 +39,8 @@ class AgentOptions(Options):
     timezone: str = "America/Sao_Paulo"
     trust_clock: Literal["synchronised", "always"] = "synchronised"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "text"
+    card_endurance_tb: Annotated[float, Field(gt=0, le=100_000)] | None = None
     health_interval_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
 
     @field_validator("timezone")
@@ -101,6 +104,17 @@ PATH_KEYS = (
 )
 
 
+SECRET_KEYS = ("token_file", "key_file", "rest_password_file", "tls_key_file")
+
+
+def _place(key: str, path: str, folder: Path) -> str:
+    """Where `path` is: systemd hands secrets in under their path with "_" for "/" (LoadCredential=)."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    if given and key in SECRET_KEYS and (handed_in := Path(given) / path.replace("/", "_")).is_file():
+        return str(handed_in)
+    return str(folder / path)
+
+
 def _with_paths(data: Any, folder: Path) -> Any:
     """`data` with its relative paths made absolute, as seen from the folder of the config file."""
     if isinstance(data, list):
@@ -108,7 +122,7 @@ def _with_paths(data: Any, folder: Path) -> Any:
     if not isinstance(data, dict):
         return data
     return {
-        key: str(folder / value)
+        key: _place(key, value, folder)
         if key in PATH_KEYS and isinstance(value, str) and value
         else _with_paths(value, folder)
         for key, value in data.items()

@@ -25,9 +25,12 @@ from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
+from agent.notify import Notifier, Watchdog
 from agent.server import Server
+from agent.signs import Commits, Punctual
+from agent.status_file import StatusFile
 from agent.store import Store
-from agent.supervise import Backoff, supervise
+from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import ThingsBoard, open_uplink
 
@@ -43,6 +46,7 @@ class Service:
         self._config = config
         self._stopping = asyncio.Event()
         self._health: Health | None = None
+        self._notifier = Notifier()
         self.url = ""
 
     @property
@@ -107,6 +111,11 @@ class Service:
                 "health": health.run,
                 "dispatch": dispatch.run,
             }
+            signs = {"store": Commits(lambda: store.state), "loop": Punctual(lambda: health.lag_ms)}
+            works |= {
+                "watchdog": Watchdog(self._notifier, signs, health.summary).run,
+                "status": partial(_status_file, StatusFile(health.status)),
+            }
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
@@ -120,6 +129,7 @@ class Service:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
+            self._notifier.send(STOPPING=1)
             # The lines are still up: what was commanded is given back before they go.
             running["dispatch"].cancel()
             await dispatch.relinquish()
@@ -133,6 +143,10 @@ async def _whole(work: Callable[[], Awaitable[None]]) -> None:
 
 async def _line(line: Driver, publish: Listener) -> None:
     await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
+
+
+async def _status_file(file: StatusFile) -> None:
+    await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
 
 
 async def _uplink(uplink: ThingsBoard) -> None:
