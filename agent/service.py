@@ -25,7 +25,7 @@ from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
-from agent.notify import Notifier, Watchdog
+from agent.notify import Notifier, Sign, Watchdog
 from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
@@ -111,7 +111,10 @@ class Service:
                 "health": health.run,
                 "dispatch": dispatch.run,
             }
-            signs = {"store": Commits(lambda: store.state), "loop": Punctual(lambda: health.lag_ms)}
+            signs: dict[str, Sign] = {
+                "store": Commits(lambda: store.state),
+                "loop": Punctual(lambda: health.lag_ms),
+            }
             works |= {
                 "watchdog": Watchdog(self._notifier, signs, health.summary).run,
                 "status": partial(_status_file, StatusFile(health.status)),

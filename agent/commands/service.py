@@ -153,7 +153,7 @@ def _upgrade(arguments: argparse.Namespace) -> int:
     print(f"switching to {folder.name}, watching it for {arguments.well_s:.0f} s ...")
     data_dir = load(layout.config).data_dir
     layout.upgraded.unlink(missing_ok=True)
-    upgrade.begin(host, layout, folder, changing, data_dir, arguments.well_s)
+    upgrade.begin(host, layout, folder, changing=changing, data_dir=data_dir, well_s=arguments.well_s)
     return _follow(host, layout)
 
 

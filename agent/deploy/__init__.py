@@ -1,4 +1,4 @@
-"""The agent as a service of its box: installed, upgraded with a way back, removed. Runs as root, never in the agent.
+"""The agent as a service of its box: installed, upgraded with a way back, removed. Never runs in it.
 
 Rules.
 1. A release is a folder of its own, never changed once whole; `current` names the one that runs.

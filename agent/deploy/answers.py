@@ -13,7 +13,7 @@ from pydantic import Field
 
 from agent.schema import Host, Name, Options, read
 
-TOKEN_FILE = "credentials/center.token"
+TOKEN_FILE = "credentials/center.token"  # noqa: S105 - its name
 ADVICE = """\
 # What is read. Any number of [[line]], each with its [[line.device]]s: config.example.toml beside this file
 # shows every kind. Check it with: sudo uicps-agent check /etc/uicps-agent/config.toml

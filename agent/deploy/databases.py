@@ -74,19 +74,23 @@ async def _rehearse(one: Standing, copy: Path) -> None:
             f"{copy.parent}: {free / 1e6:.0f} MB free, a copy of {one.file} needs {2 * size / 1e6 + 50:.0f}"
         )
     try:
-        async with (
-            aiosqlite.connect(f"{one.file.resolve().as_uri()}?mode=ro", uri=True) as source,
-            aiosqlite.connect(copy) as target,
-        ):
-            await source.backup(target)
-            await migrate(target, one.package)
-            ((said,),) = await target.execute_fetchall("PRAGMA quick_check(1)")
+        said = await _migrated(one, copy)
     except sqlite3.Error as error:
         raise OSError(f"{one.file}: a copy of it cannot be migrated: {error}") from error
-    finally:
-        copy.unlink(missing_ok=True)
     if said != "ok":
         raise OSError(f"{one.file}: broken ({said}); see: uicps-agent doctor")
+
+
+async def _migrated(one: Standing, copy: Path) -> str:
+    """What SQLite's check says of a migrated copy."""
+    async with (
+        aiosqlite.connect(f"{one.file.resolve().as_uri()}?mode=ro", uri=True) as source,
+        aiosqlite.connect(copy) as target,
+    ):
+        await source.backup(target)
+        await migrate(target, one.package)
+        ((said,),) = await target.execute_fetchall("PRAGMA quick_check(1)")
+    return str(said)
 
 
 def snapshot(data_dir: Path, folder: Path) -> None:
@@ -118,7 +122,7 @@ def restore(folder: Path, data_dir: Path) -> None:
 
 
 def _files(data_dir: Path) -> list[Path]:
-    """The files beside each other in a data folder that belong together: databases, their logs, the journal."""
+    """What belongs together in a data folder: databases, their logs, the journal, keys."""
     return [
         file
         for file in sorted(data_dir.iterdir())

@@ -1,4 +1,4 @@
-"""The thin side: what is asked of the system, a command at a time. OSError with the command's own words if refused."""
+"""The thin side: what is asked of the system, a command at a time. OSError in the command's own words."""
 
 from __future__ import annotations
 

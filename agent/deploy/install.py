@@ -1,4 +1,4 @@
-"""From a fresh box to a running service, and back. Each step may be done again: a second install mends the first."""
+"""From a fresh box to a running service, and back. Every step may be done again."""
 
 from __future__ import annotations
 

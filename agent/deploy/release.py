@@ -1,4 +1,4 @@
-"""Making a release: a virtual environment of its own, from a folder of wheels or from the environment we run in."""
+"""Making a release: a virtual environment of its own, from wheels or from the environment we run in."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def python_for_service(homes: tuple[str, ...] = _HOMES) -> Path:
     own = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]  # what venv itself asks
     if any(own.is_relative_to(home) for home in homes):
         raise OSError(
-            f"{own}: expected {version} of the system, found it only in a home folder, which the service cannot "
-            f"see: apt-get install {version}, or run the installer with a Python of the system"
+            f"{own}: expected {version} of the system, found it in a home folder, which the service "
+            f"cannot see: apt-get install {version}, or run the installer with a Python of the system"
         )
     return own
 
@@ -78,7 +78,8 @@ def verify(wheels: Path) -> None:
         raise OSError(
             f"{sums}: missing, so nobody knows whether the copy is whole; make the folder with `make bundle`"
         )
-    listed = dict(reversed(line.split(maxsplit=1)) for line in sums.read_text(encoding="ascii").splitlines())
+    rows = (line.split(maxsplit=1) for line in sums.read_text(encoding="ascii").splitlines())
+    listed = {name: sum_ for sum_, name in rows}
     unlisted = {file.name for file in wheels.glob("*.whl")} - listed.keys()
     for name in [*listed, *sorted(unlisted)]:
         file = wheels / name

@@ -1,4 +1,4 @@
-"""The unit files: of the agent (in the wheel), of an upgrade under way, and what one box needs beside them."""
+"""The unit files: of the agent (in the wheel), of an upgrade under way, and what one box needs besides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLONE = Path(__file__).parent.parent.parent
 PACKED = {"uicps-agent.service": "systemd/uicps-agent.service", "config.example.toml": "config.example.toml"}
 
 UPGRADE_UNIT_TEXT = """\
-# An upgrade of uicps-agent under way. Goes on after a crash or a power cut, by the code of the release before.
+# An upgrade of uicps-agent under way. Goes on after a crash or a power cut, by the code of the old release.
 [Unit]
 Description=UICPS Edge Agent: upgrade under way
 ConditionPathExists={upgrade}
@@ -27,8 +27,8 @@ TimeoutStartSec=infinity
 WantedBy=multi-user.target
 """
 
-# ProtectClock= denies asking the kernel whether the clock is right as well as setting it. Without a capability
-# it still cannot be set.
+# ProtectClock= denies asking the kernel whether the clock is right as well as setting it. Setting it still
+# needs a capability, which the agent has not.
 CLOCK_DROP_IN = """\
 # The time of this box is kept by {keeper}, which says so by the kernel only (adjtimex).
 [Service]

@@ -1,11 +1,11 @@
 """An upgrade that ends well or leaves no trace, whatever happens in its middle.
 
 Rules.
-1. Everything that can be found out beforehand is: the wheels are whole, the new release starts, it understands
-   the configuration, it can migrate a copy of every database it would change. Until then nothing is touched.
+1. What can be found out beforehand is: the wheels are whole, the new release starts, understands the
+   configuration, and can migrate a copy of every database it would change. Until then nothing is touched.
 2. The rest is a few phases, each written down before it begins and safe to do again. They are done by a
-   service of its own (`uicps-agent-upgrade`), which no lost connection ends and which goes on after a crash or
-   power cut; its code is the old release's, known to work.
+   service of its own (`uicps-agent-upgrade`), which no lost connection ends and which goes on after a crash
+   or power cut; its code is the old release's, known to work.
 3. Data is put back only where the new release changed its form, from a copy made while nobody wrote.
 """
 
@@ -76,9 +76,9 @@ def rehearse(layout: Layout, folder: Path, run: Run = run) -> tuple[str, ...]:
 
 
 def begin(
-    host: Host, layout: Layout, folder: Path, changing: tuple[str, ...], data_dir: Path, well_s: float
+    host: Host, layout: Layout, folder: Path, *, changing: tuple[str, ...], data_dir: Path, well_s: float
 ) -> None:
-    """Write down what is to be done, and start the service that does it; returns when it has."""
+    """Write down what is to be done, and start the service that does it."""
     old = layout.release
     if old is None:
         raise OSError(f"{layout.current}: no release is installed: uicps-agent service install")

@@ -136,7 +136,7 @@ class Box:
 
 
 def wait_for(look: Callable[[], T], timeout_s: float, step_s: float = 0.2) -> T:
-    """What `look` finds as soon as it finds something; AssertionError with the last look after `timeout_s`."""
+    """What `look` finds as soon as it finds something; AssertionError after `timeout_s`."""
     end_s = time.monotonic() + timeout_s
     while not (found := look()):
         assert time.monotonic() < end_s, f"{look}: still {found!r} after {timeout_s:.0f} s"

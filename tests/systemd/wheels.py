@@ -12,7 +12,7 @@ Change = Callable[[str], str]
 
 
 def next_release(bundle: Path, folder: Path, version: str, changes: Mapping[str, Change]) -> Path:
-    """A copy of `bundle` in `folder`, whose agent is `version` with each file of `changes` changed ("" if new)."""
+    """A copy of `bundle` in `folder` whose agent is `version`, each file of `changes` changed ("" if new)."""
     shutil.copytree(bundle, folder)
     wheels = folder / "wheels"
     (old,) = wheels.glob("uicps_agent-*.whl")
