@@ -16,7 +16,11 @@ from agent.deploy.layout import sync_folder
 from agent.store.schema import migrate
 
 # Every schema package of the tree; a test sees to it.
-SCHEMAS = {"readings.db": "agent.store.schema", "identity.db": "agent.server.schema"}
+SCHEMAS = {
+    "readings.db": "agent.store.schema",
+    "identity.db": "agent.server.identity.schema",
+    "audit.db": "agent.server.audit.schema",
+}
 
 
 class Standing(NamedTuple):

@@ -79,11 +79,13 @@ def test_one_command_from_a_fresh_box_to_a_running_service(box: Box) -> None:
     box.write("/root/answers.toml", ANSWERS)
     said = box.run("sh", "-c", "cd /root && ./bundle/install.sh --answers answers.toml")
     assert "running: " in said
-    assert "page: http" in said
+    assert "page: https://uicps-box:8080" in said
+    assert "setup code" in said
+    assert "SHA-256" in said
     assert box.show("ActiveState") == "active"
     assert box.show("Type") == "notify"
     assert box.show("UnitFileState") == "enabled"
-    assert int(box.show("WatchdogUSec").replace("s", "").replace("30", "30")) == 30
+    assert box.show("WatchdogUSec") == "30s"
     assert "lines well" in box.show("StatusText")
     assert "uicps-a" in box.run("ps", "-o", "user=", "-p", box.show("MainPID"))
 
@@ -170,6 +172,28 @@ def test_it_comes_up_by_itself_and_forwards_soon(box: Box) -> None:
     seconds = int(line[1]) - int(began)
     print(f"from the agent's start to the first reading at the broker: {seconds} s")
     assert 0 <= seconds < FORWARDED_S_MAX
+
+
+def test_doctor_finds_it_well_and_its_bundle_has_no_secret(box: Box) -> None:
+    said = box.run("uicps-agent", "doctor", "--measure-s", "1", "--bundle", "/root/support.tar.gz")
+    assert "BAD" not in said, said
+    assert "uplink center: the running agent is logged in" in said
+    box.run("tar", "-xzf", "/root/support.tar.gz", "-C", "/root")
+    bundle = box.folder / "root/uicps-support"
+    texts = {file.name: file.read_text() for file in bundle.iterdir()}
+    assert "agent.service" in texts["journal.txt"]
+    assert "setup code [removed]" in texts["journal.txt"]
+    keys = (box.folder / "var/lib/uicps-agent/token-keys.json").read_text()
+    for secret in ("T0KENT0KEN", *re.findall(r'"([A-Za-z0-9_=-]{16,})"', keys)):
+        assert not [name for name, text in texts.items() if secret in text]
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(box: Box) -> None:
+    box.run("systemctl", "stop", "mosquitto")
+    wait_for(lambda: not box.status().get("uplinks", [{"connected": True}])[0]["connected"], 20)
+    said = box.run("uicps-agent", "doctor", "--measure-s", "1", check=False)
+    assert re.search(r"BAD  uplink center: 127.0.0.1 port 1883: .*refused", said)
+    box.run("systemctl", "start", "mosquitto")
 
 
 def release_of(box: Box) -> str:
