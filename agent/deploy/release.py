@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from agent.deploy.layout import COMPLETE, NAME, sync_folder
 SUMS = "SHA256SUMS"
 _SCRIPT = "#!{python}\nimport sys\nfrom agent.cli import main\nsys.exit(main())\n"
 _HOMES = ("/root", "/home")
+_PLACES = ("/usr/bin", "/usr/local/bin")
 
 
-def python_for_service(homes: tuple[str, ...] = _HOMES) -> Path:
+def python_for_service(homes: Sequence[str] = _HOMES, places: Sequence[str] = _PLACES) -> Path:
     """The interpreter that releases stand on. OSError if the service's account could not see it."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for place in (Path("/usr/bin") / version, Path("/usr/local/bin") / version):
-        if place.exists():
-            return place
+    for place in places:
+        if (python := Path(place) / version).exists():
+            return python
     own = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]  # what venv itself asks
     if any(own.is_relative_to(home) for home in homes):
         raise OSError(
