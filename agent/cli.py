@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
-    """The modules to choose from. `run` lives on a small box for years: it loads none of the others (4 MB)."""
+    """The modules to choose from. `run` lives on a small box: it loads none of the others (4 MB)."""
     if argv[:1] == ["run"]:
         return (agent,)
     from agent.commands import (  # noqa: PLC0415

@@ -74,7 +74,7 @@ class Service:
         ]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
-            stack.enter_context(_alone_in(self._config.data_dir))
+            stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
                 Store(self._config.data_dir / "readings.db", options.store)
             )
@@ -180,7 +180,7 @@ def _raise_file_limit() -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; OSError if another agent has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "agent.lock").open("w") as lock:

@@ -142,6 +142,10 @@ def _upgrade(arguments: argparse.Namespace) -> int:
         host.systemctl("start", "--no-block", UPGRADE_UNIT)
         print("an upgrade is under way already, going on with it")
         return _follow(host, layout)
+    if arguments.wheelhouse is None and Path(sys.prefix).resolve() == layout.release:
+        raise OSError(
+            "this is the release that runs: give --wheelhouse DIR, or run install.sh of a newer bundle"
+        )
     print("making the release beside the one that runs ...")
     folder = install.make_release(layout, __version__, arguments.wheelhouse)
     try:

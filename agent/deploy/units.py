@@ -15,6 +15,7 @@ UPGRADE_UNIT_TEXT = """\
 [Unit]
 Description=UICPS Edge Agent: upgrade under way
 ConditionPathExists={upgrade}
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot

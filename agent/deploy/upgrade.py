@@ -6,7 +6,8 @@ Rules.
 2. The rest is a few phases, each written down before it begins and safe to do again. They are done by a
    service of its own (`uicps-agent-upgrade`), which no lost connection ends and which goes on after a crash
    or power cut; its code is the old release's, known to work.
-3. Data is put back only where the new release changed its form, from a copy made while nobody wrote.
+3. What fails on the way (a full disk, say) is a reason to go back, never one to leave the agent stopped.
+4. Data is put back only where the new release changed its form, from a copy made while nobody wrote.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def begin(
     old = layout.release
     if old is None:
         raise OSError(f"{layout.current}: no release is installed: uicps-agent service install")
+    shutil.rmtree(layout.snapshot, ignore_errors=True)  # of an earlier one: never to be put back
     point_at(layout.keeper, old)
     _note(layout, Journal(str(old), str(folder), "keeping", changing, str(data_dir), well_s))
     host.systemctl("enable", UPGRADE_UNIT)
@@ -94,16 +96,27 @@ def resume(host: Host, layout: Layout, watch: Watch) -> str:
     if journal is None:
         return "no upgrade is under way"
     while journal is not None:
-        last, journal = journal, _step(host, layout, journal, watch)
+        last, journal = journal, _next(host, layout, journal, watch)
     outcome = (
         f"rolled back: {last.reason}" if last.phase == "going back" else f"upgraded to {Path(last.new).name}"
     )
+    if last.phase == "going back":
+        shutil.rmtree(last.new, ignore_errors=True)
     _end(host, layout, outcome)
     return outcome
 
 
+def _next(host: Host, layout: Layout, journal: Journal, watch: Watch) -> Journal | None:
+    """Do one phase; the next, or None when all is done. OSError only if going back is what fails."""
+    try:
+        return _step(host, layout, journal, watch)
+    except OSError as error:
+        if journal.phase == "going back":
+            raise
+        return _note(layout, replace(journal, phase="going back", reason=str(error)))
+
+
 def _step(host: Host, layout: Layout, journal: Journal, watch: Watch) -> Journal | None:
-    """Do one phase; the next, or None when all is done."""
     if journal.phase == "keeping":
         host.systemctl("stop", NAME)
         if journal.changing:

@@ -8,7 +8,7 @@ from typing import Any
 from agent.doctor.findings import Finding, fault, warning, well
 
 BACKLOG_WARNED = 10_000
-MEMORY_MB_WARNED = 200.0
+START_S = 30.0
 
 
 def agent(status: Mapping[str, Any] | None, *, running: bool) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def agent(status: Mapping[str, Any] | None, *, running: bool) -> Iterator[Findin
     for line in status.get("lines", ()):
         yield _line(line)
     for uplink in status.get("uplinks", ()):
-        yield _uplink(uplink)
+        yield _uplink(uplink, just_started=float(status["uptime_s"]) < START_S)
     discarded = status.get("store", {}).get("discarded_unsent", 0)
     if discarded:
         text = f"{discarded} readings were given up before they were delivered"
@@ -48,10 +48,12 @@ def _line(line: Mapping[str, Any]) -> Finding:
     return well(subject, counters or "nothing to count yet")
 
 
-def _uplink(uplink: Mapping[str, Any]) -> Finding:
+def _uplink(uplink: Mapping[str, Any], *, just_started: bool) -> Finding:
     subject, backlog = f"uplink {uplink.get('name', '')}", int(uplink.get("backlog", 0))
     if not uplink.get("connected"):
         text = f"not connected, {backlog} readings wait"
+        if just_started:
+            return warning(subject, f"{text}; the agent has just started", "ask again in half a minute")
         return fault(subject, text, "what stands above about its name, port, certificate and token says why")
     if backlog > BACKLOG_WARNED:
         text = f"connected, {backlog} readings still to deliver"

@@ -107,6 +107,23 @@ def test_a_power_cut_while_it_is_watched_is_no_verdict(layout: Layout) -> None:
     assert state(layout) == AFTER["bad"]
 
 
+def test_what_fails_on_the_way_does_not_leave_the_agent_stopped(layout: Layout) -> None:
+    begin(layout)
+    layout.snapshot.touch()  # a folder cannot be put there
+    system = System(layout)
+    assert "rolled back" in upgrade.resume(Host(system), layout, lambda _: "")
+    assert (layout.release, version(layout)) == (layout.releases / OLD, 1)
+    assert "systemctl restart --no-block uicps-agent" in system.told
+    assert not (layout.releases / NEW).exists()
+
+
+def test_a_snapshot_of_an_earlier_upgrade_is_never_put_back(layout: Layout) -> None:
+    layout.snapshot.mkdir()
+    (layout.snapshot / "readings.db").write_bytes(b"of last year")
+    begin(layout)
+    assert not layout.snapshot.exists()
+
+
 def test_data_whose_form_stays_is_left_alone(layout: Layout) -> None:
     begin(layout, changing=())
     upgrade.resume(Host(System(layout)), layout, lambda _: "no")

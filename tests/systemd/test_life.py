@@ -175,6 +175,7 @@ def test_it_comes_up_by_itself_and_forwards_soon(box: Box) -> None:
 
 
 def test_doctor_finds_it_well_and_its_bundle_has_no_secret(box: Box) -> None:
+    wait_for(lambda: box.status().get("forwarded_readings"), 20)
     said = box.run("uicps-agent", "doctor", "--measure-s", "1", "--bundle", "/root/support.tar.gz")
     assert "BAD" not in said, said
     assert "uplink center: the running agent is logged in" in said
@@ -201,6 +202,8 @@ def release_of(box: Box) -> str:
 
 
 def test_a_good_upgrade(box: Box, bundle: Path, tmp_path: Path) -> None:
+    refused = box.run("uicps-agent", "service", "upgrade", check=False)
+    assert "this is the release that runs" in refused
     box.bring(next_release(bundle, tmp_path / "good", "0.1.1", {}), "good")
     said = box.run("uicps-agent", "service", "upgrade", "--wheelhouse", "/root/good/wheels", "--well-s", "3")
     assert "upgraded to 0.1.1-" in said
