@@ -64,6 +64,20 @@ def test_a_good_file_is_read_and_its_paths_start_at_the_file(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
+def test_a_secret_that_systemd_hands_in_is_taken_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_in = tmp_path / "run"
+    handed_in.mkdir()
+    text = GOOD.replace('"center.token"', '"credentials/center.token"')
+    file = write(tmp_path, text)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed_in))
+    assert "expected a readable file" in faults(tmp_path, text)[0]
+    (handed_in / "credentials_center.token").touch(mode=0o400)
+    (handed_in / "credentials_center.token").write_text("secret\n")
+    assert load(file).options.uplink[0].token_file == handed_in / "credentials_center.token"
+
+
 def test_all_faults_come_together(tmp_path: Path) -> None:
     text = (
         GOOD.replace("port = 5020", 'port = "5020"')

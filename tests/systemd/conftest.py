@@ -22,11 +22,6 @@ WantedBy=multi-user.target
 MOSQUITTO = "listener 1883 127.0.0.1\nallow_anonymous true\nlog_type all\nlog_timestamp_format %s\n"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.timeout(300))
-
-
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """What `make bundle` makes."""

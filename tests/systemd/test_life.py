@@ -14,7 +14,7 @@ import pytest
 from tests.systemd.box import ROOT, Box, wait_for
 from tests.systemd.wheels import next_release
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 
 EXPOSURE_MAX = 1.5
 BACK_S_MAX = 5.0
