@@ -1,4 +1,4 @@
-"""`uicps-agent service` as it is typed, as far as it changes nothing; the rest is lived through in tests/systemd."""
+"""`uicps-agent service` as it is typed, as far as it changes nothing; the rest is in tests/systemd."""
 
 from __future__ import annotations
 
