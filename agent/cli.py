@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from agent import __version__
-from agent.commands import agent, lines, profiles, read, scan, thingsboard, users, watch, wiring
+from agent.commands import agent, lines, profiles, read, scan, store, thingsboard, users, watch, wiring
 from agent.commands.terminal import EXIT_FAILED, EXIT_FAULTY, EXIT_INTERRUPTED, forget_output
 from agent.schema import FaultyFile
 from agent.server import UserError

@@ -46,6 +46,7 @@ ALLOWED = {
     "commands": {
         "model",
         "schema",
+        "store",
         "supervise",
         "hub",
         "drivers",
