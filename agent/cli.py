@@ -13,7 +13,7 @@ from agent.schema import FaultyFile
 from agent.server import UserError
 from agent.server.identity.keys import ApiKeyError
 
-FAMILIES = (agent, users, scan, read, watch, lines, wiring, profiles, thingsboard)
+FAMILIES = (agent, users, scan, read, watch, lines, wiring, profiles, store, thingsboard)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
