@@ -7,13 +7,25 @@ import sys
 from collections.abc import Sequence
 
 from agent import __version__
-from agent.commands import agent, lines, profiles, read, scan, tariff, thingsboard, users, watch, wiring
+from agent.commands import (
+    agent,
+    lines,
+    profiles,
+    read,
+    scan,
+    store,
+    tariff,
+    thingsboard,
+    users,
+    watch,
+    wiring,
+)
 from agent.commands.terminal import EXIT_FAILED, EXIT_FAULTY, EXIT_INTERRUPTED, forget_output
 from agent.schema import FaultyFile
 from agent.server import UserError
 from agent.server.identity.keys import ApiKeyError
 
-FAMILIES = (agent, users, scan, read, watch, lines, wiring, profiles, tariff, thingsboard)
+FAMILIES = (agent, users, scan, read, watch, lines, wiring, profiles, store, tariff, thingsboard)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

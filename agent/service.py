@@ -76,6 +76,8 @@ class Service:
             )
             hub.listen(store.append)
             uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            for uplink in uplinks:
+                store.cursor(uplink.name)  # from now on the store keeps for it what it has not delivered
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()

@@ -50,6 +50,7 @@ ALLOWED = {
     "commands": {
         "model",
         "schema",
+        "store",
         "supervise",
         "hub",
         "drivers",
