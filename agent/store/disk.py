@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import aiosqlite
 
 from agent.model import Group, Quality, Reading
-from agent.store import layout
+from agent.store import layout, outbox
 from agent.store.journal import Record
 from agent.store.schema import migrate
 
@@ -31,7 +31,7 @@ class Kept(NamedTuple):
     """What a file holds when it is opened."""
 
     last_seq: int
-    cursors: dict[str, int]
+    standings: dict[str, outbox.Standing]
     counters: dict[str, int]
 
 
@@ -103,10 +103,9 @@ class Disk:
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""
-        cursors = await self._db.execute_fetchall("SELECT name, seq FROM cursor")
         counters = await self._db.execute_fetchall("SELECT name, count FROM counter")
         last = await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        return Kept(last, dict(map(tuple, cursors)), dict(map(tuple, counters)))
+        return Kept(last, await outbox.load(self._db), dict(map(tuple, counters)))
 
     async def _number(self, sql: str) -> int:
         ((value,),) = await self._db.execute_fetchall(sql)
@@ -123,19 +122,16 @@ class Disk:
         self,
         first: int,
         batch: Sequence[Reading],
-        cursors: Mapping[str, int | None],
+        out: outbox.Changes,
         counters: Mapping[str, int],
     ) -> None:
-        """`batch`, numbered from `first` on, cursors (None: forget it) and counters, in one transaction."""
+        """`batch`, numbered from `first` on, what the uplinks have done, and counters, in one transaction."""
         try:
             for group in {reading.group for reading in batch} - self._ids.keys():
                 self._ids[group] = await self._group_id(group)
             rows = self._rows(first, batch)
             await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
-            kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
-            gone = [(name,) for name, seq in cursors.items() if seq is None]
-            await self._db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept)
-            await self._db.executemany("DELETE FROM cursor WHERE name = ?", gone)
+            await outbox.write(self._db, out)
             await self._db.executemany(SET_COUNTER, list(counters.items()))
             await self._db.commit()
         except sqlite3.Error:

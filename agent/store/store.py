@@ -27,6 +27,7 @@ from agent.model import Group, Reading
 from agent.store.disk import ROWS_PER_STEP, Disk, Numbered
 from agent.store.journal import Journal
 from agent.store.options import StoreOptions
+from agent.store.outbox import Outbox
 from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
@@ -61,8 +62,7 @@ class Store:
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
         self._committed = 0
-        self._cursors: dict[str, int] = {}
-        self._cursors_kept: dict[str, int] = {}
+        self.outbox = Outbox()
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded = {"sent": 0, "unsent": 0}
         self._discarded_kept = dict(self._discarded)
@@ -78,11 +78,11 @@ class Store:
             await stack.enter_async_context(self._disk)
             await self._recover(stack)
             kept = await self._disk.kept()
-            self._cursors, self._cursors_kept = dict(kept.cursors), kept.cursors
+            self.outbox.load(kept.standings)
             for name in self._discarded:
                 self._discarded[name] = kept.counters.get(f"discarded_{name}", 0)
             self._discarded_kept = dict(self._discarded)
-            self._committed = max(kept.last_seq, *kept.cursors.values(), 0)
+            self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
             self._file_bytes = await self._disk.size_bytes()
             stack.push_async_callback(self._last_commit)
@@ -171,20 +171,19 @@ class Store:
     async def _commit(self) -> None:
         async with self._committing:
             first, last = self._committed + 1, self.last_seq
-            cursors, discarded = dict(self._cursors), dict(self._discarded)
-            changed: dict[str, int | None] = dict(cursors.items() - self._cursors_kept.items())
-            changed |= dict.fromkeys(self._cursors_kept.keys() - cursors.keys())
+            out, discarded = self.outbox.changes(), dict(self._discarded)
             batch = self._recent[first - self._recent_first :]
-            if not (batch or changed or discarded != self._discarded_kept):
+            if not (batch or out or discarded != self._discarded_kept):
                 return
             counters = {f"discarded_{name}": count for name, count in discarded.items()}
             try:
-                await self._disk.write(first, batch, changed, counters)
+                await self._disk.write(first, batch, out, counters)
             except sqlite3.Error as error:
                 self._episode.failed(f"cannot commit {len(batch)} readings, keeping them in memory: {error}")
                 self._give_up_surplus()
             else:
-                self._committed, self._cursors_kept, self._discarded_kept = last, cursors, discarded
+                self._committed, self._discarded_kept = last, discarded
+                self.outbox.committed(out)
                 self._commits += 1
                 self._episode.ended()
                 self._discarding.ended()
@@ -215,8 +214,8 @@ class Store:
 
     def _count_discarded(self, first: int, last: int) -> int:
         """Count the readings from `first` to `last` as given up; how many of them no uplink had sent."""
-        delivered = min(self._cursors.values(), default=0)
-        unsent = max(0, last - max(delivered, first - 1))
+        waiting = [(max(a, first), b) for a, b in self.outbox.unsent(last) if b >= first]
+        unsent = sum(b - a + 1 for a, b in waiting)
         self._discarded["unsent"] += unsent
         self._discarded["sent"] += last - first + 1 - unsent
         return unsent
@@ -253,7 +252,7 @@ class Store:
         self._discarded_kept = dict(self._discarded)
         self._forget(until)
         log.log(
-            logging.WARNING if unsent and self._cursors else logging.INFO,
+            logging.WARNING if unsent else logging.INFO,
             "store: over %d MB, discarded the oldest %d readings, %d of them never delivered",
             self._options.size_max_mb,
             until - first + 1,
@@ -303,26 +302,6 @@ class Store:
         return self.last_seq if self._held_from is None else self._held_from - 1
 
     # ---------------------------------------------------------------- out
-
-    def cursor(self, name: str) -> int:
-        """The last `seq` that uplink `name` has delivered; a new uplink starts at the oldest reading."""
-        return self._cursors.setdefault(name, 0)
-
-    def delivered(self, name: str, seq: int) -> None:
-        """Uplink `name` has delivered everything up to `seq`; kept with the next commit."""
-        self._cursors[name] = seq
-
-    def forget_cursor(self, name: str) -> None:
-        """There is nothing of its own to deliver for `name` any more."""
-        self._cursors.pop(name, None)
-
-    def cursors_under(self, prefix: str) -> list[str]:
-        """Names of the cursors that begin with `prefix`."""
-        return [name for name in self._cursors if name.startswith(prefix)]
-
-    def backlog(self, name: str) -> int:
-        """How many readings uplink `name` has yet to deliver (those discarded since count as done)."""
-        return self.last_seq - self._cursors.get(name, 0)
 
     async def wait_beyond(self, seq: int) -> None:
         """Return once there is a reading newer than `seq` to deliver."""

@@ -1,0 +1,192 @@
+"""What every uplink has yet to deliver, and what its centre would never take.
+
+Rules.
+1. Changes are made in memory and kept with the next commit, in the transaction of the readings they
+   are about: after a power cut an uplink is behind, never ahead of the log.
+2. A reading that is rejected is kept aside with the reason, REJECTED_MAX of them, and counted for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from agent.model import Reading
+from agent.store.progress import Progress, Span
+
+REJECTED_MAX = 1000
+
+
+class Rejected(NamedTuple):
+    """A reading that a centre will never take. `point_values` is JSON, times in Unix ms."""
+
+    uplink: str
+    rejected_ms: int
+    device: str
+    point_group: str
+    time_ms: int
+    point_values: str
+    reason: str
+
+
+class Standing(NamedTuple):
+    """How far an uplink, or one device of it that is held back ("uplink/device"), has come."""
+
+    progress: Progress = Progress()
+    rejected: int = 0
+
+
+class Changes(NamedTuple):
+    """What the next commit has to bring to disk. A standing of None is to be forgotten."""
+
+    standings: Mapping[str, Standing | None]
+    all: Mapping[str, Standing]
+    rejected: tuple[Rejected, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.standings or self.rejected)
+
+
+class Outbox:
+    """The standings; names are those of uplinks, or "uplink/device" for a device that is held back."""
+
+    def __init__(self) -> None:
+        self._standings: dict[str, Standing] = {}
+        self._kept: Mapping[str, Standing] = {}
+        self._rejected: list[Rejected] = []
+        self._wanted: Collection[str] | None = None
+
+    def load(self, standings: Mapping[str, Standing]) -> None:
+        """Go on where an earlier run stopped."""
+        self._standings, self._kept = dict(standings), dict(standings)
+
+    def want(self, uplinks: Collection[str]) -> None:
+        """Only these uplinks count in what is unsent; one that was taken out of the configuration keeps
+        its place, should it come back, but nothing waits for it."""
+        self._wanted = frozenset(uplinks)
+
+    @property
+    def last_seq(self) -> int:
+        """The newest number that any uplink has delivered."""
+        return max((standing.progress.beyond for standing in self._standings.values()), default=0)
+
+    def progress(self, name: str) -> Progress:
+        """What `name` has yet to deliver; a new uplink starts at the oldest reading."""
+        return self._standings.setdefault(name, Standing()).progress
+
+    def put(self, name: str, progress: Progress) -> None:
+        """`name` has this yet to deliver."""
+        self._standings[name] = self._standings.get(name, Standing())._replace(progress=progress)
+
+    def passed(self, name: str, first: int, last: int) -> None:
+        """`name` need not deliver `first` to `last` any more."""
+        self.put(name, self.progress(name).passed(first, last))
+
+    def again(self, name: str, first: int, last: int) -> None:
+        """`name` is to deliver `first` to `last` again."""
+        self.put(name, self.progress(name).again(first, last))
+
+    def forget(self, name: str) -> None:
+        """There is nothing of its own to deliver for `name` any more."""
+        self._standings.pop(name, None)
+
+    def under(self, prefix: str) -> list[str]:
+        """Names that begin with `prefix`."""
+        return [name for name in self._standings if name.startswith(prefix)]
+
+    def reject(self, name: str, reading: Reading, reason: str, now_ms: int) -> None:
+        """Keep `reading` aside: the centre of `name` will never take it."""
+        standing = self._standings.get(name, Standing())
+        self._standings[name] = standing._replace(rejected=standing.rejected + 1)
+        group = reading.group
+        names = (point.name for point in group.points)
+        text = orjson.dumps(dict(zip(names, reading.values, strict=True))).decode()
+        row = Rejected(name, now_ms, group.device.name, group.name, reading.time_ms, text, reason)
+        self._rejected = [*self._rejected, row][-REJECTED_MAX:]
+
+    def rejected(self, name: str) -> int:
+        """How many readings the centre of `name` would never take."""
+        return self._standings.get(name, Standing()).rejected
+
+    def unsent(self, until: int) -> list[Span]:
+        """What of the numbers up to `until` some uplink has yet to deliver; without any uplink, all.
+
+        Of a device that is held back no more than the uplink itself: `is_unsent` knows better.
+        """
+        everyone = [standing.progress for name, standing in self._standings.items() if self._counts(name)]
+        union = everyone.pop() if everyone else Progress()
+        for progress in everyone:
+            for first, last in progress.spans(until):
+                union = union.again(first, last)
+        return union.spans(until)
+
+    def _counts(self, name: str) -> bool:
+        return "/" not in name and (self._wanted is None or name in self._wanted)
+
+    def is_unsent(self, until: int) -> Callable[[int, str], bool]:
+        """Whether some uplink has yet to deliver reading `seq` (up to `until`) of `device`, as of now."""
+        spans = self.unsent(until)
+        held: dict[str, list[Span]] = {}
+        for name, standing in self._standings.items():
+            uplink, _, device = name.partition("/")
+            if device and self._counts(uplink):
+                held.setdefault(device, []).extend(standing.progress.spans(until))
+        nothing: list[Span] = []
+        return lambda seq, device: any(
+            first <= seq <= last for first, last in (*spans, *held.get(device, nothing))
+        )
+
+    # ---------------------------------------------------------------- disk
+
+    def changes(self) -> Changes:
+        """What was changed since the last `committed`."""
+        now = dict(self._standings)
+        changed: dict[str, Standing | None] = dict(now.items() - self._kept.items())
+        changed |= dict.fromkeys(self._kept.keys() - now.keys())
+        return Changes(changed, now, tuple(self._rejected))
+
+    def committed(self, changes: Changes) -> None:
+        """`changes` are on disk."""
+        self._kept = changes.all
+        self._rejected = [row for row in self._rejected if row not in changes.rejected]
+
+
+class Database(Protocol):
+    """What is needed of aiosqlite here."""
+
+    async def executemany(self, sql: str, parameters: Iterable[Iterable[object]]) -> object: ...
+    async def execute_fetchall(self, sql: str) -> Iterable[Iterable[object]]: ...
+
+
+async def load(db: Database) -> dict[str, Standing]:
+    """The standings of an earlier run."""
+    rows = await db.execute_fetchall("SELECT name, seq, gaps, rejected FROM cursor")
+    found = {}
+    for name, beyond, gaps, rejected in rows:
+        spans = tuple((first, last) for first, last in orjson.loads(str(gaps)))
+        found[str(name)] = Standing(Progress(int(str(beyond)), spans), int(str(rejected)))
+    return found
+
+
+async def write(db: Database, changes: Changes) -> None:
+    """Bring `changes` to disk, in the transaction under way."""
+    kept = [
+        (name, standing.progress.beyond, orjson.dumps(standing.progress.gaps).decode(), standing.rejected)
+        for name, standing in changes.standings.items()
+        if standing is not None
+    ]
+    gone = [(name,) for name, standing in changes.standings.items() if standing is None]
+    surplus = "SELECT max(id) - ? FROM rejected"
+    for sql, rows in (
+        ("INSERT OR REPLACE INTO cursor (name, seq, gaps, rejected) VALUES (?, ?, ?, ?)", kept),
+        ("DELETE FROM cursor WHERE name = ?", gone),
+        (
+            f"INSERT INTO rejected ({', '.join(Rejected._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            changes.rejected,
+        ),
+        (f"DELETE FROM rejected WHERE id <= ({surplus})", [(REJECTED_MAX,)] if changes.rejected else []),
+    ):
+        if rows:  # each call is a hop to the thread and back
+            await db.executemany(sql, rows)
