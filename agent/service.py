@@ -28,7 +28,7 @@ from agent.server import Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
 from agent.timekeeping import Timekeeper
-from agent.uplink import ThingsBoard, open_uplink
+from agent.uplink import Uplink, open_uplinks
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Service:
                 Store(self._config.data_dir / "readings.db", options.store)
             )
             hub.listen(store.append)
-            uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            uplinks = open_uplinks(options.uplink, store, options.agent.site)
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
@@ -119,7 +119,7 @@ async def _line(line: Driver, publish: Listener) -> None:
     await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
 
 
-async def _uplink(uplink: ThingsBoard) -> None:
+async def _uplink(uplink: Uplink) -> None:
     await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
 
 

@@ -178,15 +178,12 @@ async def write(db: Database, changes: Changes) -> None:
         if standing is not None
     ]
     gone = [(name,) for name, standing in changes.standings.items() if standing is None]
-    surplus = "SELECT max(id) - ? FROM rejected"
+    surplus = [(REJECTED_MAX,)] if changes.rejected else []
     for sql, rows in (
         ("INSERT OR REPLACE INTO cursor (name, seq, gaps, rejected) VALUES (?, ?, ?, ?)", kept),
         ("DELETE FROM cursor WHERE name = ?", gone),
-        (
-            f"INSERT INTO rejected ({', '.join(Rejected._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            changes.rejected,
-        ),
-        (f"DELETE FROM rejected WHERE id <= ({surplus})", [(REJECTED_MAX,)] if changes.rejected else []),
+        ("INSERT INTO rejected VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", changes.rejected),
+        ("DELETE FROM rejected WHERE id <= (SELECT max(id) - ? FROM rejected)", surplus),
     ):
         if rows:  # each call is a hop to the thread and back
             await db.executemany(sql, rows)

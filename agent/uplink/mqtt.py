@@ -120,12 +120,12 @@ class Session(aiomqtt.Client):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    async def publish_acked(self, topic: str, payload: bytes, who: str) -> None:
+    async def publish_acked(self, topic: str, payload: bytes, who: str, *, retain: bool = False) -> None:
         """Hand over one QoS 1 message that concerns `who`, waiting while the window is full; see `settle`."""
         while len(self._unacked) >= self._inflight_max:
             await self._progress()
         self.check()
-        info = self._client.publish(topic, payload, qos=1)
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
         if info.rc != 0:
             raise ConnectionError(f"cannot publish: {aiomqtt.exceptions.MqttCodeError(info.rc)}")
         if not info.is_published():
