@@ -16,13 +16,18 @@ from typing import NamedTuple, Self
 import aiosqlite
 
 from agent.model import Group, Quality, Reading
-from agent.store import layout, outbox
+from agent.store import layout, ledger, outbox
 from agent.store.journal import Record
 from agent.store.schema import migrate
 
 WAL_BYTES_MAX = 16 * 1024 * 1024
 ROWS_PER_STEP = 500
+LEDGER_HOURS_CACHED = 4
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
+FORGET_HOURS = (
+    "DELETE FROM ledger WHERE hour IN (SELECT hour FROM ledger ORDER BY hour DESC LIMIT -1 OFFSET ?)"
+)
+INSERT_READING = "INSERT INTO reading VALUES (?, ?, ?, ?, ?)"
 
 Numbered = tuple[int, Reading]
 
@@ -42,6 +47,7 @@ class Disk:
         self._file = file
         self._ids: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
+        self._hours: dict[int, ledger.Counts] = {}  # of the ledger, as they are on disk
 
     async def __aenter__(self) -> Self:
         try:
@@ -98,7 +104,13 @@ class Disk:
     async def recover(self, records: Sequence[Record]) -> None:
         """Write what a journal kept, in one transaction; of groups that this file knows."""
         known = [record for record in records if record.group_id in self._groups]
-        await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", known)
+        await self._db.executemany(INSERT_READING, known)
+        acquired: ledger.Deltas = {}
+        for record in known:
+            device = self._groups[record.group_id].device.name
+            key = (record.time_ms // ledger.HOUR_MS, device, "acquired")
+            acquired[key] = acquired.get(key, 0) + 1
+        await self._enter(acquired)
         await self._db.commit()
 
     async def kept(self) -> Kept:
@@ -124,22 +136,52 @@ class Disk:
         batch: Sequence[Reading],
         out: outbox.Changes,
         counters: Mapping[str, int],
+        deltas: ledger.Deltas,
     ) -> None:
-        """`batch`, numbered from `first` on, what the uplinks have done, and counters, in one transaction."""
+        """`batch`, numbered from `first` on, what the uplinks have done, counters and what the ledger has
+        to add, in one transaction."""
         try:
             for group in {reading.group for reading in batch} - self._ids.keys():
                 self._ids[group] = await self._group_id(group)
-            rows = self._rows(first, batch)
-            await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
+            await self._db.executemany(INSERT_READING, self._rows(first, batch))
             await outbox.write(self._db, out)
-            await self._db.executemany(SET_COUNTER, list(counters.items()))
+            await self._many(SET_COUNTER, list(counters.items()))
+            await self._enter(deltas)
             await self._db.commit()
         except sqlite3.Error:
             self._ids.clear()  # those given out in the lost transaction are not on disk
             await self._roll_back()
             raise
 
+    async def _many(self, sql: str, rows: Collection[tuple[object, ...]]) -> None:
+        if rows:  # each call is a hop to the thread and back
+            await self._db.executemany(sql, rows)
+
+    async def _enter(self, deltas: ledger.Deltas) -> None:
+        """Add to the ledger, in the transaction under way."""
+        hours = ledger.by_hour(deltas)
+        for hour, changes in sorted(hours.items()):
+            if hour not in self._hours:
+                found = await self._db.execute_fetchall("SELECT counts FROM ledger WHERE hour = ?", (hour,))
+                self._hours[hour] = next((ledger.unpack(packed) for (packed,) in found), {})
+            self._hours[hour] = ledger.merged(self._hours[hour], changes)
+        rows = [(hour, ledger.pack(self._hours[hour])) for hour in hours]
+        await self._many("INSERT OR REPLACE INTO ledger VALUES (?, ?)", rows)
+        for hour in sorted(self._hours)[:-LEDGER_HOURS_CACHED]:
+            del self._hours[hour]
+
+    async def ledger_rows(self, first: int, end: int) -> Iterable[tuple[int, bytes]]:
+        """The packed counts of each hour with `first` <= hour < `end`."""
+        sql = "SELECT hour, counts FROM ledger WHERE hour >= ? AND hour < ?"
+        return [(row[0], row[1]) for row in await self._reader.execute_fetchall(sql, (first, end))]
+
+    async def forget_ledger(self, hours_max: int = ledger.HOURS_MAX) -> None:
+        """Keep the newest `hours_max` hours."""
+        await self._db.execute(FORGET_HOURS, (hours_max,))
+        await self._db.commit()
+
     async def _roll_back(self) -> None:
+        self._hours.clear()
         with contextlib.suppress(sqlite3.Error):
             await self._db.rollback()
 
@@ -160,11 +202,21 @@ class Disk:
     async def oldest_seq(self) -> int:
         return await self._number("SELECT min(seq) FROM reading")
 
-    async def discard(self, until: int, counters: Mapping[str, int]) -> None:
+    async def counted(self, first: int, last: int, account: str) -> ledger.Deltas:
+        """The readings from `first` to `last`, as counts of `account`."""
+        sql = "SELECT group_id, time_ms / ?, count(*) FROM reading WHERE seq BETWEEN ? AND ? GROUP BY 1, 2"
+        deltas: ledger.Deltas = {}
+        for group_id, hour, count in await self._db.execute_fetchall(sql, (ledger.HOUR_MS, first, last)):
+            key = (hour, self._groups[group_id].device.name, account)
+            deltas[key] = deltas.get(key, 0) + count
+        return deltas
+
+    async def discard(self, until: int, counters: Mapping[str, int], deltas: ledger.Deltas) -> None:
         """Forget the readings up to `until`, and remember the counters, in one transaction."""
         try:
             await self._db.execute("DELETE FROM reading WHERE seq <= ?", (until,))
-            await self._db.executemany(SET_COUNTER, list(counters.items()))
+            await self._many(SET_COUNTER, list(counters.items()))
+            await self._enter(deltas)
             await self._db.commit()
         except sqlite3.Error:
             await self._roll_back()
@@ -191,11 +243,28 @@ class Disk:
             return earlier[0][0], offset_ms - earlier[0][1]
         return (None if trusted else first), 0
 
+    async def shifted_hours(self, first: int, shift_ms: int) -> ledger.Deltas:
+        """What a shift of the readings from `first` on moves in the ledger."""
+        sql = (
+            "SELECT group_id, time_ms / ?, (time_ms + ?) / ?, count(*) FROM reading"
+            " WHERE seq >= ? GROUP BY 1, 2, 3"
+        )
+        given = (ledger.HOUR_MS, shift_ms, ledger.HOUR_MS, first)
+        deltas: ledger.Deltas = {}
+        for group_id, before, after, count in await self._db.execute_fetchall(sql, given):
+            device = self._groups[group_id].device.name
+            for hour, change in ((before, -count), (after, count)):
+                key = (hour, device, "acquired")
+                deltas[key] = deltas.get(key, 0) + change
+        return deltas
+
     async def restamp(self, first: int, shift_ms: int) -> None:
-        """Shift the times of the readings from `first` on, and the offset of their epochs; all or nothing."""
+        """Shift the times of the readings from `first` on, and the offset of their epochs, and what the
+        ledger says of them; all or nothing."""
         shift = "UPDATE reading SET time_ms = time_ms + ? WHERE seq >= ?"
         offset = "UPDATE epoch SET offset_ms = offset_ms + ? WHERE NOT trusted"
         try:
+            await self._enter(await self.shifted_hours(first, shift_ms))
             await self._db.execute(shift, (shift_ms, first))
             await self._db.execute(offset, (shift_ms,))
             await self._db.commit()

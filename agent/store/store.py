@@ -15,41 +15,31 @@ Rules.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from agent.model import Group, Reading
 from agent.store.disk import ROWS_PER_STEP, Disk, Numbered
 from agent.store.journal import Journal
+from agent.store.ledger import Ledger, discard_account
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
+from agent.store.state import StoreState
 from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
 
 MEMORY_COMMITTED_READINGS = 4096
 TRIM_CHECK_S = 5.0
+LEDGER_CHECK_S = 3600.0
 TRIM_SHARE = 0.02
 TRIM_STEPS_MAX = 25  # half of the file at a time
-
-
-class StoreState(NamedTuple):
-    """What the store holds. `discarded_*` count readings that were given up since the file was made;
-    `held` are those that wait for a clock that can be trusted."""
-
-    last_seq: int
-    committed_seq: int
-    file_bytes: int
-    discarded_sent: int
-    discarded_unsent: int
-    held: int
-    commits: int
-    failing: bool
 
 
 class Store:
@@ -71,6 +61,7 @@ class Store:
         self._file_bytes = 0
         self._commits = 0
         self._committing = asyncio.Lock()
+        self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
@@ -126,6 +117,7 @@ class Store:
         """Number and keep `readings`; they are on disk after the next commit."""
         self._journal.add(self.last_seq + 1, readings, self._disk.ids)
         self._recent.extend(readings)
+        self.ledger.acquired(readings)
         self._wake()
 
     def _wake(self) -> None:
@@ -156,10 +148,13 @@ class Store:
     async def run(self) -> None:
         """Commit for ever; keep the file within its bounds."""
         loop = asyncio.get_running_loop()
-        trim_due_s = loop.time()
+        trim_due_s = ledger_due_s = loop.time()
         while True:
             await asyncio.sleep(self._options.commit_interval_s)
             await self.commit()
+            if loop.time() >= ledger_due_s:
+                ledger_due_s = loop.time() + LEDGER_CHECK_S
+                await self._forget_ledger()
             if loop.time() >= trim_due_s:
                 trim_due_s = loop.time() + TRIM_CHECK_S
                 await self._trim()
@@ -173,12 +168,18 @@ class Store:
             first, last = self._committed + 1, self.last_seq
             out, discarded = self.outbox.changes(), dict(self._discarded)
             batch = self._recent[first - self._recent_first :]
-            if not (batch or out or discarded != self._discarded_kept):
+            deltas = self.ledger.take()
+            if not (batch or out or deltas or discarded != self._discarded_kept):
                 return
-            counters = {f"discarded_{name}": count for name, count in discarded.items()}
+            counters = {
+                f"discarded_{name}": count
+                for name, count in discarded.items()
+                if count != self._discarded_kept[name]
+            }
             try:
-                await self._disk.write(first, batch, out, counters)
+                await self._disk.write(first, batch, out, counters, deltas)
             except sqlite3.Error as error:
+                self.ledger.add(deltas)
                 self._episode.failed(f"cannot commit {len(batch)} readings, keeping them in memory: {error}")
                 self._give_up_surplus()
             else:
@@ -198,7 +199,13 @@ class Store:
         """Give up the oldest readings that neither disk nor memory can hold."""
         surplus = self.last_seq - self._committed - self._options.memory_readings_max
         if surplus > 0:
-            unsent = self._count_discarded(self._committed + 1, self._committed + surplus)
+            first, last = self._committed + 1, self._committed + surplus
+            unsent = self._count_discarded(first, last)
+            lost = self._recent[first - self._recent_first : last - self._recent_first + 1]
+            is_unsent = self.outbox.is_unsent(last)
+            for seq, reading in enumerate(lost, first):
+                sent = not is_unsent(seq, reading.group.device.name)
+                self.ledger.discarded("memory", (reading,), sent=sent)
             self._discarding.failed(
                 f"memory is full too, giving up the oldest readings: {surplus} now, {unsent} never delivered"
             )
@@ -222,6 +229,11 @@ class Store:
 
     # ---------------------------------------------------------------- bounds
 
+    async def _forget_ledger(self) -> None:
+        async with self._committing:
+            with contextlib.suppress(sqlite3.Error):  # the next hour tries again
+                await to_its_end(self._disk.forget_ledger())
+
     async def _trim(self) -> None:
         """Discard the oldest readings while the file is over its limit."""
         await to_its_end(self._trim_whole())
@@ -244,8 +256,12 @@ class Store:
         before = dict(self._discarded)
         unsent = self._count_discarded(first, until)
         try:
+            deltas = await self._disk.counted(first, until - unsent, discard_account("oldest", sent=True))
+            deltas |= await self._disk.counted(
+                until - unsent + 1, until, discard_account("oldest", sent=False)
+            )
             counters = {f"discarded_{name}": count for name, count in self._discarded.items()}
-            await self._disk.discard(until, counters)
+            await self._disk.discard(until, counters, deltas)
         except sqlite3.Error:
             self._discarded = before
             raise
@@ -283,6 +299,8 @@ class Store:
                 return
             end = len(self._recent)  # what comes while the disk works is stamped right
             await self._disk.restamp(self._held_from, shift_ms)
+            pending = max(self._held_from, self._committed + 1) - self._recent_first
+            self.ledger.shifted(self._recent[pending:end], shift_ms)
             at = max(0, self._held_from - self._recent_first)
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]

@@ -313,6 +313,7 @@ class Delivery:
         self._episode.ended()
 
     def _count(self, readings: Sequence[Reading]) -> None:
+        self._store.ledger.delivered(self._name, readings)
         self.readings += len(readings)
         self.values += sum(len(reading.values) for reading in readings)
 
@@ -367,6 +368,7 @@ class Delivery:
             f"{device}: its reading at {reading.time_ms} ms is never taken ({reason}), its others are: "
             "that one is kept aside, in the table 'rejected' of the log"
         )
+        self._store.ledger.rejected(self._name, (reading,))
         self._store.outbox.reject(self._name, reading, reason, round(time.time() * 1000))
         self.holds.passed(device, (seq, seq))
 
