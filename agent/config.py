@@ -23,7 +23,7 @@ from agent.drivers.udp import UdpOptions, module_faults
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
-from agent.uplink import UplinkOptions, secret
+from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret
 
 
 class AgentOptions(Options):
@@ -84,7 +84,7 @@ def load(file: Path) -> Config:
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
 
-PATH_KEYS = ("data_dir", "profile_dir", "token_file", "ca_file", "key_file")
+PATH_KEYS = ("data_dir", "profile_dir", "ca_file", "cert_file", "key_file", *SECRET_KEYS)
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
@@ -176,9 +176,10 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
     if isinstance(folder, str) and not Path(folder).is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     for path, table in tables:
-        for key in ("token_file", "key_file"):
+        for key in ("key_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
-                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key == "token_file")
+                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key in SECRET_KEYS)
+        yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
             yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
 

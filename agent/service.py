@@ -75,7 +75,8 @@ class Service:
                 Store(self._config.data_dir / "readings.db", options.store)
             )
             hub.listen(store.append)
-            uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            uplink_dir = self._config.data_dir / "uplinks"
+            uplinks = [open_uplink(uplink, store, uplink_dir) for uplink in options.uplink]
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()

@@ -129,7 +129,7 @@ def test_faults_of_every_kind_come_in_one_round(tmp_path: Path) -> None:
 def test_a_token_that_cannot_be_one_is_a_fault(tmp_path: Path, token: str) -> None:
     file = write(tmp_path, GOOD)
     (tmp_path / "center.token").write_text(token)
-    with pytest.raises(FaultyFile, match="expected one line of text with the token"):
+    with pytest.raises(FaultyFile, match="expected one line of text with the secret"):
         load(file)
 
 

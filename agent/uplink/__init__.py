@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from agent.store import Store
-from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions, secret
+from agent.uplink.credentials import SECRET_KEYS, certificate_faults, secret
+from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions
 
 UplinkOptions = ThingsBoardOptions
 UPLINKS = {"thingsboard": ThingsBoard}
 
 
-def open_uplink(options: UplinkOptions, store: Store) -> ThingsBoard:
-    """The uplink that `options.kind` names, delivering from `store`."""
-    return UPLINKS[options.kind](options, store)
+def open_uplink(options: UplinkOptions, store: Store, state_dir: Path) -> ThingsBoard:
+    """The uplink that `options.kind` names, delivering from `store`; `state_dir` is its memory."""
+    return UPLINKS[options.kind](options, store, state_dir)
 
 
-__all__ = ["UPLINKS", "ThingsBoard", "UplinkOptions", "open_uplink", "secret"]
+__all__ = [
+    "SECRET_KEYS",
+    "UPLINKS",
+    "ThingsBoard",
+    "UplinkOptions",
+    "certificate_faults",
+    "open_uplink",
+    "secret",
+]

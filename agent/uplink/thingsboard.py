@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -21,32 +20,29 @@ import orjson
 from pydantic import Field
 
 from agent.model import Device, Reading
-from agent.schema import FilePath, Host, Name, Options, Port
+from agent.schema import Host, Name, Port
 from agent.store import Store
 from agent.supervise import Episode
 from agent.uplink import payload
+from agent.uplink.credentials import CredentialOptions, Login, login, tls_context
 from agent.uplink.holds import Holds
 from agent.uplink.mqtt import HungUpError, Session, UnsupportedVersionError
+from agent.uplink.provision import USER, provision
 
 log = logging.getLogger(__name__)
 
-TOKEN_CHARS_MAX = 4096
 AGENT_DEVICE = "agent"  # the agent's own points belong to the gateway device itself
 TOPIC_BYTES = 64  # topic, packet id and properties, counted by the platform with the payload
 VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 
-class ThingsBoardOptions(Options):
+class ThingsBoardOptions(CredentialOptions):
     """`[[uplink]]` with `kind = "thingsboard"`."""
 
     kind: Literal["thingsboard"]
     name: Name
     host: Host
     port: Port = 1883
-    token_file: FilePath
-    tls: bool = False
-    ca_file: FilePath | None = None
-    client_id: Annotated[str, Field(max_length=64)] = ""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 60
     puback_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = 10.0
@@ -74,7 +70,8 @@ class UplinkState(NamedTuple):
 class ThingsBoard:
     """Uplink `thingsboard`; `run` is entered again after every loss of the connection."""
 
-    def __init__(self, options: ThingsBoardOptions, store: Store) -> None:
+    def __init__(self, options: ThingsBoardOptions, store: Store, state_dir: Path = Path()) -> None:
+        self._provisioned = state_dir / f"{options.name}.token"
         self.name = options.name
         self.retry_s_max = options.retry_s_max
         self.episode = Episode(log, f"uplink {options.name} ({options.host}:{options.port})")
@@ -122,24 +119,27 @@ class ThingsBoard:
 
     async def _connect_and_deliver(self, protocol: str) -> None:
         self._protocol = protocol
+        if self._options.provision_key_file and not self._provisioned.exists():
+            asking = self._session(Login(USER, None, None))
+            await provision(asking, self._options, self._provisioned)
         try:
-            async with self._session() as session:
+            async with self._session(login(self._options, self._provisioned)) as session:
                 self._connected = True
                 self._connections += 1
                 await self._deliver(session)
         finally:
             self._connected = False
 
-    def _session(self) -> Session:
+    def _session(self, who: Login) -> Session:
         options = self._options
         return Session(
             options.host,
             options.port,
             version=VERSIONS[self._protocol],
-            username=secret(options.token_file),
-            password=None,
-            client_id=options.client_id or None,
-            tls=ssl.create_default_context(cafile=options.ca_file) if options.tls else None,
+            username=who.username,
+            password=who.password,
+            client_id=who.client_id,
+            tls=tls_context(options),
             inflight_max=options.inflight_max,
             puback_timeout_s=options.puback_timeout_s,
             keepalive_s=options.keepalive_s,
@@ -231,17 +231,3 @@ class ThingsBoard:
 
 def _device_name(reading: Reading) -> str:
     return reading.group.device.name
-
-
-def secret(file: Path) -> str:
-    """The one line of a secret file; read at every connection, so that a new token needs no restart.
-
-    OSError says what is wrong with it, never what it holds.
-    """
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        text = ""
-    if not text.isprintable() or not 1 <= len(text) <= TOKEN_CHARS_MAX:
-        raise OSError(f"{file}: expected one line of text with the token")
-    return text
