@@ -23,7 +23,7 @@ from agent.drivers.udp import UdpOptions, module_faults
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
-from agent.uplink import UplinkOptions, secret
+from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 
 
 class AgentOptions(Options):
@@ -84,7 +84,7 @@ def load(file: Path) -> Config:
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
 
-PATH_KEYS = ("data_dir", "profile_dir", "token_file", "ca_file", "key_file")
+PATH_KEYS = ("data_dir", "profile_dir", "ca_file", "cert_file", "key_file", *SECRET_KEYS)
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
@@ -153,6 +153,7 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     lines, uplinks, devices = _tables(data, "line"), _tables(data, "uplink"), _devices(data)
     yield from _twice("line", "name", lines)
     yield from _twice("uplink", "name", uplinks)
+    yield from standby_faults(uplinks)
     yield from _twice("device", "name", [(path, device) for path, _, device in devices])
     for path, _, device in devices:
         if device.get("name") == "agent":
@@ -176,9 +177,10 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
     if isinstance(folder, str) and not Path(folder).is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     for path, table in tables:
-        for key in ("token_file", "key_file"):
+        for key in ("key_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
-                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key == "token_file")
+                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key in SECRET_KEYS)
+        yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
             yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
 
@@ -192,8 +194,25 @@ def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:
         yield path, f"expected certificates in PEM in {file}: {error.strerror or error}"
 
 
+def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
+    """What of a device's `fallback` cannot be written to it."""
+    points = {point.name: point for group in profile.group for point in group.point}
+    for name, value in getattr(device, "fallback", {}).items():
+        if name not in points:
+            known = ", ".join(each for each, point in points.items() if point.point().writable) or "none"
+            yield f"fallback.{name}", f"expected a writable point of profile {device.profile} ({known})"
+            continue
+        try:
+            points[name].point().check(value)
+        except ValueError as error:
+            yield f"fallback.{name}", str(error)
+
+
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
     for at, line in enumerate(options.line):
+        for number, device in enumerate(line.device):
+            found = _fallback_faults(device, profiles[device.profile]) if device.profile in profiles else ()
+            yield from ((f"line[{at}].device[{number}].{path}", text) for path, text in found)
         if isinstance(line, UdpOptions):
             yield from ((f"line[{at}].{path}", text) for path, text in module_faults(line))
         if isinstance(line, SerialLinesOptions):

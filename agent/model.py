@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 NAN = math.nan
+STEP_TOLERANCE = 1e-6
 
 
 class Quality(enum.IntEnum):
@@ -36,13 +37,55 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Writable:
+    """What may be written to a point: from `low` to `high`, in steps of `step` from `low` (0: any value).
+
+    `on_silence` are words on what the device does when nobody commands it any more; `fallback` is what the
+    agent writes when the last lease on the point ends, None: nothing.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    step: float = 0.0
+    on_silence: str = ""
+    fallback: float | None = None
+
+    def check(self, value: float) -> None:
+        """ValueError if `value` is outside the range or off the grid."""
+        if not math.isfinite(value):
+            raise ValueError(f"expected a number, found {value}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"expected {self._range()}, found {value:g}")
+        start = self.low if math.isfinite(self.low) else 0.0
+        steps = (value - start) / self.step if self.step else 0.0
+        if abs(steps - round(steps)) > STEP_TOLERANCE:
+            raise ValueError(f"expected steps of {self.step:g} from {start:g} on, found {value:g}")
+
+    def _range(self) -> str:
+        if math.isinf(self.low):
+            return f"at most {self.high:g}"
+        return f"at least {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
-    """One measurable thing of a device. `unit` is SI or the field's own ("V", "kWh", "°C"), "" if none."""
+    """One measurable or writable thing of a device. `unit` is SI or the field's own ("V", "kWh", "°C"), "" if
+    none; a point without `writable` is read only."""
 
     name: str
     unit: str = ""
     kind: Kind = Kind.GAUGE
     states: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    writable: Writable | None = None
+
+    def check(self, value: float) -> None:
+        """ValueError if `value` may not be written: what was expected and what was found."""
+        if self.writable is None:
+            raise ValueError("expected a point that can be written, this one is read only")
+        self.writable.check(value)
+        if self.states and value not in self.states:
+            known = ", ".join(f"{code} {word}" for code, word in self.states.items())
+            raise ValueError(f"expected one of {known}, found {value:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import fcntl
 import logging
 import resource
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.config import Config
+from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
@@ -63,7 +64,10 @@ class Service:
         options = self._config.options
         clock = Clock(options.agent.trust_clock)
         state_dir = self._config.data_dir / "lines"
-        lines = [open_line(line, self._config.profiles, state_dir, clock.now_s) for line in options.line]
+        lines = [
+            open_line(line, self._config.profiles, state_dir, clock.now_s, lambda: clock.certain)
+            for line in options.line
+        ]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
             stack.enter_context(_alone_in(self._config.data_dir))
@@ -71,11 +75,13 @@ class Service:
                 Store(self._config.data_dir / "readings.db", options.store)
             )
             hub.listen(store.append)
-            uplinks = open_uplinks(options.uplink, store, options.agent.site)
+            uplink_dir = self._config.data_dir / "uplinks"
+            uplinks = open_uplinks(options.uplink, store, uplink_dir, options.agent.site)
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish
+            dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s)
             health = Health(
                 publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
             )
@@ -95,19 +101,25 @@ class Service:
                 "store": store.run,
                 "clock": timekeeper.run,
                 "health": health.run,
+                "dispatch": dispatch.run,
             }
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
                 works["ready"] = ready
-            await self._run_until_stopped(works)
+            await self._run_until_stopped(works, dispatch)
 
-    async def _run_until_stopped(self, works: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+    async def _run_until_stopped(
+        self, works: Mapping[str, Callable[[], Awaitable[None]]], dispatch: Dispatch
+    ) -> None:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_whole(work), name=name) for name, work in works.items()]
+            running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
-            for task in running:
+            # The lines are still up: what was commanded is given back before they go.
+            running["dispatch"].cancel()
+            await dispatch.relinquish()
+            for task in running.values():
                 task.cancel()
 
 
@@ -121,6 +133,16 @@ async def _line(line: Driver, publish: Listener) -> None:
 
 async def _uplink(uplink: Uplink) -> None:
     await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
+
+
+def _router(lines: Sequence[Driver]) -> Write:
+    """Writes through the line that a device is on."""
+    line_of = {group.device.name: line for line in lines for group in line.groups}
+
+    async def write(device: str, point: str, value: float) -> None:
+        await line_of[device].write(device, point, value)
+
+    return write
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

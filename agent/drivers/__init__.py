@@ -71,11 +71,12 @@ def open_line(
     profiles: Mapping[str, Any],
     state_dir: Path,
     now_s: Callable[[], float] = time.time,
+    certain: Callable[[], bool] = lambda: True,
 ) -> Driver:
     """The driver of a line. `profiles` holds, by name, the profile of each of its devices; readings are
-    stamped with `now_s`, Unix seconds. What a driver must remember over a restart is in `state_dir`,
-    made when it is needed."""
+    stamped with `now_s`, Unix seconds, which is right as far as we know if `certain`. What a driver must
+    remember over a restart is in `state_dir`, made when it is needed."""
     driver, _ = DRIVERS[options.driver]
     if isinstance(options, UdpOptions):
-        return driver(options, profiles, state_dir, now_s=now_s)
+        return driver(options, profiles, state_dir, now_s=now_s, certain=certain)
     return driver(options, profiles, now_s=now_s)

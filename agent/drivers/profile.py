@@ -6,13 +6,15 @@ come with the agent (`agent/drivers/profiles`) or from a folder named in the con
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from agent.model import Kind, Point
+from agent.model import Kind, Point, Writable
 from agent.schema import Fault, FaultyFile, Name, Options
 
 BUILT_IN = Path(__file__).parent / "profiles"
@@ -34,9 +36,52 @@ class PointOptions(Options):
                 raise ValueError(f"states: expected whole numbers as codes, found {code!r}")
         return self
 
-    def point(self) -> Point:
-        """The point as the rest of the agent knows it."""
-        return Point(self.name, self.unit, Kind(self.kind), {int(k): v for k, v in self.states.items()})
+    def point(self, fallback: float | None = None) -> Point:
+        """The point as the rest of the agent knows it; `fallback` is what the device's options say."""
+        states = {int(code): word for code, word in self.states.items()}
+        writable = self._writable()
+        if writable is not None:
+            writable = replace(writable, fallback=fallback)
+        return Point(self.name, self.unit, Kind(self.kind), states, writable)
+
+    def _writable(self) -> Writable | None:
+        """What may be written to the point; None: nothing."""
+        return None
+
+
+class WritablePointOptions(PointOptions):
+    """A point of a driver that can write. `on_silence`: what the device does when it no longer hears us."""
+
+    writable: bool = False
+    min: float | None = None
+    max: float | None = None
+    step: Annotated[float, Field(gt=0)] | None = None
+    on_silence: Annotated[str, Field(max_length=400)] = ""
+
+    @model_validator(mode="after")
+    def _says_what_may_be_written(self) -> WritablePointOptions:
+        if self.writable and not self.on_silence:
+            raise ValueError(
+                "on_silence: expected words on what the device does when we go silent, found none"
+            )
+        stray = [key for key in type(self).keys_of_writing() if key in self.model_fields_set]
+        if not self.writable and stray:
+            raise ValueError(f"{stray[0]}: expected writable = true beside it")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min: expected at most max, found {self.min} > {self.max}")
+        return self
+
+    @classmethod
+    def keys_of_writing(cls) -> tuple[str, ...]:
+        """The keys that mean nothing for a point that is only read."""
+        return ("min", "max", "step", "on_silence")
+
+    def _writable(self) -> Writable | None:
+        if not self.writable:
+            return None
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        return Writable(low, high, self.step or 0.0, self.on_silence)
 
 
 class DeviceOptions(Options):
@@ -45,6 +90,13 @@ class DeviceOptions(Options):
     name: Name
     profile: Name
     label: Annotated[str, Field(max_length=128)] = ""
+
+
+class CommandedDeviceOptions(DeviceOptions):
+    """A device that can be written to. `fallback`: by point, what is written when the last command on it ends
+    and on a clean stop; a point without one keeps what it has."""
+
+    fallback: Annotated[Mapping[str, float], Field(max_length=64)] = Field(default_factory=dict)
 
 
 def find(name: str, folders: tuple[Path, ...]) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agent.schema import FilePath, Host, Name, Options, Port
+from agent.schema import Host, Name, Options, Port
 
 
 class DeliveryOptions(Options):
@@ -15,9 +15,6 @@ class DeliveryOptions(Options):
     name: Name
     host: Host
     port: Port = 1883
-    tls: bool = False
-    ca_file: FilePath | None = None
-    client_id: Annotated[str, Field(max_length=64)] = ""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 60
     puback_timeout_s: Annotated[float, Field(ge=0.5, le=120)] = 10.0

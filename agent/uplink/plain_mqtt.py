@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -13,11 +14,11 @@ from pydantic import Field
 from agent.model import Group, Reading
 from agent.schema import FilePath
 from agent.store import Store
+from agent.uplink.credentials import secret
 from agent.uplink.message import Message
 from agent.uplink.mqtt import Session
 from agent.uplink.options import DeliveryOptions
-from agent.uplink.thingsboard import secret
-from agent.uplink.uplink import Uplink, tls_context
+from agent.uplink.uplink import Uplink
 
 
 class PlainMqttOptions(DeliveryOptions):
@@ -26,6 +27,9 @@ class PlainMqttOptions(DeliveryOptions):
     kind: Literal["mqtt"]
     username: Annotated[str, Field(max_length=256)] = ""
     password_file: FilePath | None = None
+    client_id: Annotated[str, Field(max_length=64)] = ""
+    tls: bool = False
+    ca_file: FilePath | None = None
     topic: Annotated[str, Field(pattern=r"^[^#+$/][^#+]*$", max_length=200)] = "uicps"
 
 
@@ -90,7 +94,7 @@ class PlainMqtt(Uplink):
     """Uplink `mqtt`."""
 
     def __init__(
-        self, options: PlainMqttOptions, store: Store, primary: Uplink | None = None, site: str = "site"
+        self, options: PlainMqttOptions, store: Store, site: str, primary: Uplink | None = None
     ) -> None:
         super().__init__(options, PlainMqttFormat(f"{options.topic}/{site}"), store, primary)
         self._options = options
@@ -104,7 +108,7 @@ class PlainMqtt(Uplink):
             username=options.username or None,
             password=secret(options.password_file) if options.password_file else None,
             client_id=options.client_id or None,
-            tls=tls_context(options),
+            tls=ssl.create_default_context(cafile=options.ca_file) if options.tls else None,
             inflight_max=options.inflight_max,
             puback_timeout_s=options.puback_timeout_s,
             keepalive_s=options.keepalive_s,

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from agent.uplink.mqtt import TakenOverError
+
 log = logging.getLogger(__name__)
 
 SHORT_LIFE_S = 30.0
@@ -53,15 +55,16 @@ class Rival:
         """A connection stands."""
         self._began_s = self._clock()
 
-    def suspect(self, error: str, *, delivered: bool) -> None:
+    def suspect(self, error: BaseException, *, delivered: bool) -> None:
         """A connection ended with `error`; `delivered`: nothing was under way on it."""
-        if "taken over" in error:
+        lost = "connection lost" in str(error)
+        if isinstance(error, TakenOverError):
             self._say(TAKEN_OVER)
-        elif delivered and "connection lost" in error and self._clock() - self._began_s < SHORT_LIFE_S:
+        elif delivered and lost and self._clock() - self._began_s < SHORT_LIFE_S:
             self._short_lives += 1
             if self._short_lives >= LIVES_MAX:
                 self._say(MAYBE_TAKEN_OVER)
-        elif "cannot connect" not in error:
+        elif lost:
             self._short_lives = 0
 
     def _say(self, advice: str) -> None:

@@ -10,25 +10,24 @@ import aiomqtt
 import orjson
 
 from agent.model import Reading
-from agent.schema import FilePath
 from agent.store import Store
 from agent.uplink import payload
+from agent.uplink.credentials import CredentialOptions, Login, login, tls_context
 from agent.uplink.message import Message
 from agent.uplink.mqtt import Session
 from agent.uplink.options import DeliveryOptions
-from agent.uplink.uplink import Uplink, tls_context
+from agent.uplink.provision import USER, provision
+from agent.uplink.uplink import Uplink
 
-TOKEN_CHARS_MAX = 4096
 AGENT_DEVICE = "agent"  # the agent's own points belong to the gateway device itself
 TOPIC_BYTES = 64  # topic, packet id and properties, counted by the platform with the payload
 SESSION_EXPIRES_S = 602.0  # the platform's 600 s for a quiet sub-device; until then a connect changes nothing
 
 
-class ThingsBoardOptions(DeliveryOptions):
+class ThingsBoardOptions(CredentialOptions, DeliveryOptions):
     """`[[uplink]]` with `kind = "thingsboard"`."""
 
     kind: Literal["thingsboard"]
-    token_file: FilePath
 
 
 class ThingsBoardFormat:
@@ -55,37 +54,38 @@ class ThingsBoardFormat:
 
 
 class ThingsBoard(Uplink):
-    """Uplink `thingsboard`."""
+    """Uplink `thingsboard`; `state_dir` is its memory: the token that the centre gave it, if it gave one."""
 
-    def __init__(self, options: ThingsBoardOptions, store: Store, primary: Uplink | None = None) -> None:
+    def __init__(
+        self,
+        options: ThingsBoardOptions,
+        store: Store,
+        state_dir: Path = Path(),
+        primary: Uplink | None = None,
+    ) -> None:
         super().__init__(options, ThingsBoardFormat(options.message_bytes_max), store, primary)
         self._options = options
+        self._provisioned = state_dir / f"{options.name}.token"
+
+    async def before_session(self, protocol: aiomqtt.ProtocolVersion) -> None:
+        if self._options.provision_key_file and not self._provisioned.exists():
+            asking = self._session(protocol, Login(USER, None, None))
+            await provision(asking, self._options, self._provisioned)
 
     def session(self, protocol: aiomqtt.ProtocolVersion) -> Session:
+        return self._session(protocol, login(self._options, self._provisioned))
+
+    def _session(self, protocol: aiomqtt.ProtocolVersion, who: Login) -> Session:
         options = self._options
         return Session(
             options.host,
             options.port,
             version=protocol,
-            username=secret(options.token_file),
-            password=None,
-            client_id=options.client_id or None,
+            username=who.username,
+            password=who.password,
+            client_id=who.client_id,
             tls=tls_context(options),
             inflight_max=options.inflight_max,
             puback_timeout_s=options.puback_timeout_s,
             keepalive_s=options.keepalive_s,
         )
-
-
-def secret(file: Path) -> str:
-    """The one line of a secret file; read at every connection, so that a new token needs no restart.
-
-    OSError says what is wrong with it, never what it holds.
-    """
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        text = ""
-    if not text.isprintable() or not 1 <= len(text) <= TOKEN_CHARS_MAX:
-        raise OSError(f"{file}: expected one line of text with the token")
-    return text

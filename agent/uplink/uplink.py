@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -96,6 +95,9 @@ class Uplink(ABC):
     def session(self, protocol: aiomqtt.ProtocolVersion) -> Session:
         """A new connection to enter. OSError if a secret cannot be read."""
 
+    async def before_session(self, protocol: aiomqtt.ProtocolVersion) -> None:  # noqa: B027 - few need it
+        """Whatever a session needs first. OSError if it cannot be had."""
+
     @property
     def state(self) -> UplinkState:
         """What the uplink has done since the agent started."""
@@ -146,8 +148,9 @@ class Uplink(ABC):
             try:
                 await self._run_once()
             except* OSError as group:
-                self._last_error = str(group.exceptions[0])
-                self._rival.suspect(self._last_error, delivered=self.delivery.idle)
+                error = group.exceptions[0]
+                self._last_error = str(error)
+                self._rival.suspect(error, delivered=self.delivery.idle)
                 raise
             log.info("uplink %s: %s delivers again, standing by", self.name, self._uplink_options.standby_for)
 
@@ -170,6 +173,7 @@ class Uplink(ABC):
     async def _connect_and_deliver(self, protocol: str) -> None:
         self._protocol = protocol
         try:
+            await self.before_session(VERSIONS[protocol])
             async with self.session(VERSIONS[protocol]) as session:
                 self._connected = True
                 self._connections += 1
@@ -193,8 +197,3 @@ class Uplink(ABC):
 
 async def _whole(companion: Callable[[Session], Awaitable[None]], session: Session) -> None:
     await companion(session)
-
-
-def tls_context(options: DeliveryOptions) -> ssl.SSLContext | None:
-    """What the options say about TLS; OSError if a file cannot be read."""
-    return ssl.create_default_context(cafile=options.ca_file) if options.tls else None

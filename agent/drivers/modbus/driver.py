@@ -55,7 +55,7 @@ class ModbusLine:
         self._units[options.name] = unit
         for declared in profile.group:
             interval_ms = round((options.interval_s or declared.interval_s) * 1000)
-            points = tuple(point.point() for point in declared.point)
+            points = tuple(point.point(options.fallback.get(point.name)) for point in declared.point)
             group = Group(unit.device, declared.name, points, interval_ms)
             reader = GroupReader(unit, group, profile, declared, recheck_s=self._recheck_s, now_s=self._now_s)
             self._jobs.append(Job(group, reader, unit.patience))

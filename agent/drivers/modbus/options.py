@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.drivers.modbus.link import Pace
-from agent.drivers.profile import DeviceOptions
+from agent.drivers.profile import CommandedDeviceOptions
 from agent.schema import Host, Name, Options, Port
 
 SILENCE_CHARACTERS = 3.5
@@ -17,7 +17,7 @@ DelayMs = Annotated[float, Field(ge=0, le=60_000)]
 Seconds = Annotated[float, Field(ge=0.05, le=60)]
 
 
-class ModbusDeviceOptions(DeviceOptions):
+class ModbusDeviceOptions(CommandedDeviceOptions):
     """A device behind the line. `interval_s` replaces its profile's intervals, `timeout_s` the line's."""
 
     unit_id: Annotated[int, Field(ge=0, le=255)] = 1

@@ -10,15 +10,14 @@ from agent.drivers.modbus import codec
 from agent.drivers.modbus.fingerprint import Fingerprint, SerialSettings
 from agent.drivers.modbus.pdu import BITS_MAX, Table, is_bit_table
 from agent.drivers.modbus.plan import Block, Span, plan
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, PointOptions
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, WritablePointOptions
 from agent.schema import Name, Options
 
 EXPONENT = codec.Coding(kind="s16", invalid=(-32768,))
-_WRITE_KEYS = ("min", "max", "step", "write_function", "readback", "readback_s", "on_silence")
 Address = Annotated[int, Field(ge=0, le=65535)]
 
 
-class ModbusPoint(PointOptions):
+class ModbusPoint(WritablePointOptions):
     """A register or a bit. `address` is as on the wire: 0-based, without the 3xxxx/4xxxx digit."""
 
     address: Address
@@ -34,14 +33,9 @@ class ModbusPoint(PointOptions):
     mask: Annotated[int, Field(ge=1, le=2**64 - 1)] | None = None
     conversion: codec.Conversion | None = None
     scale_register: Address | None = None
-    writable: bool = False
-    min: float | None = None
-    max: float | None = None
-    step: Annotated[float, Field(gt=0)] | None = None
     write_function: Literal[5, 6, 15, 16] | None = None
     readback: bool = False
     readback_s: Annotated[float, Field(ge=0.1, le=120)] = 5.0
-    on_silence: Annotated[str, Field(max_length=400)] = ""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> ModbusPoint:
@@ -49,15 +43,11 @@ class ModbusPoint(PointOptions):
             raise ValueError("expected bit or mask, found both")
         if not self.scale:
             raise ValueError("scale: expected another number than 0")
-        if self.writable and not self.on_silence:
-            raise ValueError(
-                "on_silence: expected words on what the device does when we go silent, found none"
-            )
-        if not self.writable and (stray := [key for key in _WRITE_KEYS if key in self.model_fields_set]):
-            raise ValueError(f"{stray[0]}: expected writable = true beside it")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min: expected at most max, found {self.min} > {self.max}")
         return self
+
+    @classmethod
+    def keys_of_writing(cls) -> tuple[str, ...]:
+        return (*super().keys_of_writing(), "write_function", "readback", "readback_s")
 
 
 class ModbusGroup(Options):

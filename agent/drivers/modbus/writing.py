@@ -8,7 +8,6 @@ in between. Reading back leaves the line to others while it waits for the device
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 
 from agent.drivers.command import WriteFailed
@@ -19,14 +18,13 @@ from agent.drivers.modbus.profile import EXPONENT, ModbusPoint, ModbusProfile
 from agent.drivers.modbus.unit import Unit
 
 READBACK_S_FIRST = 0.1
-STEP_TOLERANCE = 1e-6
 
 
 class Target:
     """A writable point of one device."""
 
     def __init__(self, unit: Unit, profile: ModbusProfile, point: ModbusPoint) -> None:
-        self._unit, self._point = unit, point
+        self._unit, self._point, self._known_as = unit, point, point.point()
         self._table, self._coding = profile.table_of(point), profile.coding(point)
         width = profile.width(point)
         self._function = point.write_function or (5 if self._table == "coil" else 6 if width == 1 else 16)
@@ -40,19 +38,8 @@ class Target:
 
     def check(self, value: float) -> None:
         """ValueError if the profile does not allow `value`."""
-        point, low, high = self._point, self._point.min, self._point.max
-        if not math.isfinite(value):
-            raise ValueError(f"expected a number, found {value}")
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise ValueError(f"expected {_range(low, high)}, found {value:g}")
-        if point.step:
-            steps = (value - (low or 0.0)) / point.step
-            if abs(steps - round(steps)) > STEP_TOLERANCE:
-                raise ValueError(f"expected steps of {point.step:g} from {low or 0:g} on, found {value:g}")
-        if point.states and f"{value:g}" not in point.states:
-            known = ", ".join(f"{code} {word}" for code, word in point.states.items())
-            raise ValueError(f"expected one of {known}, found {value:g}")
-        if point.scale_register is None:
+        self._known_as.check(value)
+        if self._point.scale_register is None:
             codec.encode(self._coding, value)
 
     async def write(self, link: Link, value: float) -> None:
@@ -122,9 +109,3 @@ class Target:
 
     def _registers(self, answer: bytes) -> Sequence[int]:
         return pdu.bits(answer)[:1] if self._table == "coil" else pdu.registers(answer)
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is None:
-        return f"at most {high:g}"
-    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"

@@ -47,11 +47,12 @@ class UdpModules:
         state_dir: Path,
         *,
         now_s: Callable[[], float] = time.time,
+        certain: Callable[[], bool] = lambda: True,
     ) -> None:
         """OSError or FaultyKeys if the key file cannot be used. Nothing is opened or written yet."""
         self.name = options.name
         self.episode = Episode(log, f"line {options.name} (udp {options.host}:{options.port})")
-        self._options, self._now_s = options, now_s
+        self._options, self._now_s, self._certain = options, now_s, certain
         modules = [Module(device, profiles[device.profile]) for device in options.device]
         self._modules = {module.options.name: module for module in modules}
         self._intake = Intake(options.name, modules, options.skew_s_max * 1000)
@@ -113,7 +114,7 @@ class UdpModules:
         at = next((at for at, each in enumerate(points) if each.name == point and each.writable), None)
         if module is None or at is None:
             raise WriteFailed(f"{device}.{point}: not a writable point of line {self.name}")
-        points[at].check(value)
+        points[at].point().check(value)
         if module.options.unsigned:
             raise WriteFailed(f"{device}: commands are signed, and this module has no key")
         if self._socket is None:
@@ -161,7 +162,7 @@ class UdpModules:
             log.debug("line %s: to %s: %s", self.name, address, describe(error))
 
     def _now(self) -> Now:
-        return Now(round(self._now_s() * 1000), time.monotonic())
+        return Now(round(self._now_s() * 1000), time.monotonic(), self._certain())
 
     # ---------------------------------------------------------------- beside it
 

@@ -36,11 +36,15 @@ _PACKED = Form.PACKED
 _data_head = DATA.unpack_from
 
 
+AHEAD_MS_MAX = 5000  # nothing was sent in the future: such a clock is wrong
+
+
 class Now(NamedTuple):
-    """Unix time in ms for stamps, monotonic seconds for distances."""
+    """Unix time in ms for stamps, right as far as we know if `certain`; monotonic seconds for distances."""
 
     unix_ms: int
     s: float
+    certain: bool = True
 
 
 class Reply(NamedTuple):
@@ -273,8 +277,8 @@ class Intake:
         if oldest - WINDOW > record.base:
             record.give_up_before(oldest - WINDOW)
         sent_ms, best = unix_ms, _GOOD
-        if not self._skew_ms_max >= now.unix_ms - unix_ms >= -self._skew_ms_max:
-            sent_ms, best = self._arrived_ms(module, unix_ms, now.unix_ms)
+        if not (self._skew_ms_max >= now.unix_ms - unix_ms >= -AHEAD_MS_MAX and now.certain):
+            sent_ms, best = self._arrived_ms(module, unix_ms, now)
         group, take, append = module.group, record.take, self._readings.append
         for sample in samples:
             number = sample[0]
@@ -293,15 +297,22 @@ class Intake:
         if module.waiting is not None:
             module.waiting.heard()
 
-    def _arrived_ms(self, module: Module, unix_ms: int, now_ms: int) -> tuple[int, int]:
+    def _arrived_ms(self, module: Module, unix_ms: int, now: Now) -> tuple[int, int]:
         """What stands for the sending time of a module without a right clock, and its best quality.
 
         0 says that it has none. One that is wrong makes the reading uncertain: what else is wrong with it?
+        While our own clock may be wrong we cannot judge, and all that is stamped now will be shifted alike:
+        of the module's clock only the distances count.
         """
         if not unix_ms:
-            return now_ms, _GOOD
+            return now.unix_ms, _GOOD
+        if not now.certain:
+            behind_ms = module.newest_unix_ms - unix_ms
+            if not 0 <= behind_ms <= self._skew_ms_max:
+                module.newest_unix_ms, behind_ms = unix_ms, 0
+            return now.unix_ms - behind_ms, _GOOD
         self._count(module, "clock_wrong")
-        return now_ms, _UNCERTAIN
+        return now.unix_ms, _UNCERTAIN
 
     def _take_unsigned(self, body: Mapping[str, Any], now: Now) -> None:
         """A datagram that anybody could have sent: only where the configuration says so, and marked."""
@@ -321,8 +332,8 @@ class Intake:
         self._count(module, "unsigned")
         self._say_unknown(module, unknown)
         time_ms = data.unix_ms
-        if abs(now.unix_ms - time_ms) > self._skew_ms_max:
-            time_ms, _ = self._arrived_ms(module, time_ms, now.unix_ms)
+        if not (self._skew_ms_max >= now.unix_ms - time_ms >= -AHEAD_MS_MAX and now.certain):
+            time_ms, _ = self._arrived_ms(module, time_ms, now)
         for sample in data.samples:
             reading = Reading(module.group, time_ms, sample[3:], Quality.UNCERTAIN)
             self._readings.append(reading if sample[2] > Quality.BAD else module.group.bad(time_ms))

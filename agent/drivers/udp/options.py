@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, CommandedDeviceOptions, WritablePointOptions
 from agent.drivers.udp.keys import FaultyKeys, read_keys
 from agent.schema import FilePath, Host, Name, Options, Port
 
 
-class UdpPoint(PointOptions):
+class UdpPoint(WritablePointOptions):
     """A value of a sample. `key`: its name in JSON and in the layout, the point's own if not given.
 
-    `writable`: the module takes commands for it, from `min` to `max`; `on_silence` says what it does with
-    them when it no longer hears from us.
+    `writable`: the module takes commands for it.
     """
 
     key: str = ""
-    writable: bool = False
-    min: float | None = None
-    max: float | None = None
-    on_silence: Annotated[str, Field(max_length=400)] = ""
-
-    @model_validator(mode="after")
-    def _says_what_may_be_written(self) -> UdpPoint:
-        if self.writable and not self.on_silence:
-            raise ValueError(
-                "on_silence: expected words on what the device does when we go silent, found none"
-            )
-        stray = [key for key in ("min", "max", "on_silence") if key in self.model_fields_set]
-        if not self.writable and stray:
-            raise ValueError(f"{stray[0]}: expected writable = true beside it")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min: expected at most max, found {self.min} > {self.max}")
-        return self
-
-    def check(self, value: float) -> None:
-        """ValueError if `value` may not be written."""
-        low = -math.inf if self.min is None else self.min
-        high = math.inf if self.max is None else self.max
-        if not math.isfinite(value) or not low <= value <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}, found {value:g}")
-        if self.states and f"{value:g}" not in self.states:
-            known = ", ".join(f"{code} {word}" for code, word in self.states.items())
-            raise ValueError(f"expected one of {known}, found {value:g}")
 
 
 class UdpGroup(Options):
@@ -76,7 +47,7 @@ class UdpProfile(Options):
         return [point.key or point.name for point in self.group[0].point]
 
 
-class UdpDeviceOptions(DeviceOptions):
+class UdpDeviceOptions(CommandedDeviceOptions):
     """A module. `id` is what it calls itself, `name` if not given; `unsigned` lets anyone speak for it."""
 
     id: Annotated[str, Field(max_length=64)] = ""

@@ -56,7 +56,8 @@ class Module:
         device = Device(options.name, options.profile, options.label)
         self.options = options
         self.id = options.id or options.name
-        self.group = Group(device, declared.name, tuple(point.point() for point in declared.point), 0)
+        points = tuple(point.point(options.fallback.get(point.name)) for point in declared.point)
+        self.group = Group(device, declared.name, points, 0)
         self.points = declared.point
         self.keys = profile.keys
         self.layout = Layout.of(profile.keys)
@@ -64,6 +65,7 @@ class Module:
         self.index = {key: at for at, key in enumerate(profile.keys)}
         self.counters: Counter[str] = Counter()
         self.datagrams = 0  # that were used
+        self.newest_unix_ms = 0  # by its own clock, looked at while ours may be wrong
         self.trouble = Episode(log, f"device {options.name}")
         self.unknown_key = Episode(log, f"device {options.name}")
         self.sessions: Sequence[Session] = ()  # one for each key

@@ -152,7 +152,7 @@ async def test_why_a_write_fails(tmp_path: Path, port: int) -> None:
         assert "not a writable point" in str(await failure(driver, "room_temperature"))
         assert "not a writable point" in str(await failure(driver, "nothing"))
         for value in (100.0, math.nan, math.inf):
-            with pytest.raises(ValueError, match="expected a number from"):
+            with pytest.raises(ValueError, match=r"expected (at most 99|a number)"):
                 await driver.write("room", "setpoint", value)
         async with listening(port) as module:
             assert "refuses this value" in str(await failure(driver, value=99.0))

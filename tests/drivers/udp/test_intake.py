@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.drivers.udp import text
-from agent.drivers.udp.intake import Intake, Now
+from agent.drivers.udp.intake import AHEAD_MS_MAX, Intake, Now
 from agent.drivers.udp.keys import Key
 from agent.drivers.udp.packed import Layout
 from agent.model import Quality
@@ -54,6 +54,31 @@ def test_a_wrong_clock_does_not_date_a_reading_and_makes_it_uncertain() -> None:
     for taken in (core.take(datagram(sender(), unix_ms=1000)), core.take(signed(boot=2, ts=2**52))):
         assert [(each.time_ms, each.quality) for each in taken] == [(NOW_MS, Quality.UNCERTAIN)]
     assert core.counters["clock_wrong"] == 2
+
+
+def test_what_is_sent_in_the_future_is_not_believed() -> None:
+    core, module = Core(), sender()
+    (near,) = core.take(datagram(module, unix_ms=NOW_MS + AHEAD_MS_MAX))
+    assert (near.time_ms, near.quality) == (NOW_MS + AHEAD_MS_MAX, Quality.GOOD)
+    (far,) = core.take(datagram(module, unix_ms=NOW_MS + AHEAD_MS_MAX + 1))
+    assert (far.time_ms, far.quality) == (NOW_MS, Quality.UNCERTAIN)
+
+
+def test_while_our_own_clock_may_be_wrong_only_the_distances_of_the_modules_count() -> None:
+    """All that is stamped now is shifted alike later, so nothing may bring a true time of its own in."""
+    core, module = Core(), sender(repeat=1)
+    core.now = Now(NOW_MS, 1000.0, certain=False)
+    real_ms = NOW_MS + 3_600_000
+    (first,) = core.take(datagram(module, unix_ms=real_ms))
+    late = datagram(module, unix_ms=real_ms + 1000)
+    core.now = Now(NOW_MS + 2000, 1002.0, certain=False)
+    (newest,) = core.take(datagram(module, unix_ms=real_ms + 2000))
+    (again,) = core.take(late)
+    assert [each.time_ms - NOW_MS for each in (first, again, newest)] == [0, 1000, 2000]
+    assert newest.quality is again.quality is Quality.GOOD
+    assert "clock_wrong" not in core.counters
+    (set_back,) = core.take(datagram(module, unix_ms=1_000_000))
+    assert set_back.time_ms == NOW_MS + 2000
 
 
 def test_the_sender_says_how_good_a_sample_is() -> None:
