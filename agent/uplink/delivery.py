@@ -82,6 +82,7 @@ class Delivery:
         self._greetings_s = 0.0
         self._doubtful: deque[tuple[float, Span, list[Reading]]] = deque()
         self._under_way: str | None = None  # device, or "" for several
+        self._trying = False  # a held device, alone
         self._strikes = self._doubted = 0
         self._culprits: Counter[str] = Counter()
         self._sure = self._idle = True
@@ -122,16 +123,16 @@ class Delivery:
         self._settle_doubts(self._clock() - DOUBT_S)
         if any(word in text for word in LIMIT_WORDS):
             self.pace.refused()
-        elif self._under_way is not None:
+        elif self._under_way is not None and not self._trying:
             self._strikes += 1
             if self._under_way and self._strikes > STRIKES_MAX:
                 self._accuse(self._under_way, text)
-        elif self._doubtful and not isinstance(error, TimeoutError):
+        if not self._sure and not self._trying and not isinstance(error, TimeoutError):
             self._doubted += 1
             if self._doubted > STRIKES_MAX:
                 self.pace.refused()  # taken, then closed: that is how 3.1.1 refuses for a limit
         self._idle = self._under_way is None
-        self._under_way = None
+        self._under_way, self._trying = None, False
         self._chunk = CHUNK_MIN
         for _, span, _ in self._doubtful:
             self._store.outbox.again(self._name, *span)
@@ -332,6 +333,8 @@ class Delivery:
             return
         spans = self.holds.lacking(device)
         if not spans:
+            under_way = self._live or self._backlog
+            self.holds.rest(device) if under_way else self.holds.release(device)
             return
         hold = self.holds[device]
         span, rows = await self._reader.of_device(spans[0], device, hold.readings_max)
@@ -347,12 +350,13 @@ class Delivery:
         """Whether the centre takes `rows` of a held device; if not, `refused` says what follows."""
         messages = self._messages(reading for _, reading in rows)
         self.pace.spend(len(messages))
+        self._trying = True  # if the link ends now we know whose message it was
         try:
             reasons = await self._send(link, messages)
         except OSError as error:
-            self._under_way = None  # we know whose it was
             refused(device, rows, str(error), lost=True)
             raise
+        self._trying = False
         if device in reasons:
             refused(device, rows, reasons[device], lost=False)
         return device not in reasons

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S_FIRST, RETRY_S_MAX = 5.0, 600.0
 AFTER_LOSS_S = 2.0  # a reading that ends the connection is not tried at once: the others go first
+REST_S = 0.2
 READINGS_FIRST, READINGS_MAX = 256, 1000
 LIMIT_WORDS = ("Quota", "rate")  # in a reason: it is about how much, not about what
 
@@ -91,13 +92,25 @@ class Holds:
         return min((hold.due_s for hold in self._holds.values()), default=float("inf")) - self._clock()
 
     def lacking(self, device: str) -> list[Span]:
-        """What the device has yet to deliver that the uplink has passed; nothing: it is released."""
+        """What the device has yet to deliver that the uplink has passed."""
         name = self._prefix + device
-        spans = self._outbox.progress(name).minus(self._outbox.progress(self._uplink))
-        if not spans:
-            self._outbox.forget(name)
+        return self._outbox.progress(name).minus(self._outbox.progress(self._uplink))
+
+    def release(self, device: str) -> None:
+        """It lacks no more than the uplink itself: it goes with the others again.
+
+        Never while anything is under way that was gathered without it. With a suspect it stays: the
+        others have theirs to send again first.
+        """
+        if self._holds[device].suspect_seq:
+            self.rest(device)
+        else:
+            self._outbox.forget(self._prefix + device)
             del self._holds[device]
-        return spans
+
+    def rest(self, device: str) -> None:
+        """Look at it again in a moment."""
+        self._holds[device].due_s = self._clock() + REST_S
 
     def passed(self, device: str, span: Span) -> None:
         """There is nothing of the device in `span`, or no more."""

@@ -115,9 +115,13 @@ class Session(aiomqtt.Client):
         self._spoke_s: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
+        gone = self._disconnected
         try:
             await super().__aenter__()
             heed_cancellation()
+            # aiomqtt forgets an end that came with the CONNACK: the connection would look alive for ever.
+            self._disconnected = gone
+            self.check()
         except aiomqtt.MqttError as error:
             self._cut()
             if isinstance(error, aiomqtt.exceptions.MqttConnectError) and error.rc in UNSUPPORTED_VERSION:
@@ -289,6 +293,22 @@ class Session(aiomqtt.Client):
             if mid in self._client._out_messages:
                 return self._client._do_on_publish(mid, TAKEN, NO_PROPERTIES)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        """As aiomqtt's, but the socket may be closed by the time it is this one's turn."""
+
+        def write() -> None:
+            try:
+                self._client.loop_write()
+            except OSError as error:
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def register() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(register)
 
     # aiomqtt's callbacks, widened: its own keep the PUBACK's reason and the disconnect to themselves.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -22,10 +22,10 @@ async def board() -> AsyncIterator[FakeThingsBoard]:
         yield board
 
 
-def session(board: FakeThingsBoard, version: str = "5", username: str = "T0KEN") -> Session:
+def session(board: FakeThingsBoard | int, version: str = "5", username: str = "T0KEN") -> Session:
     return Session(
         "127.0.0.1",
-        board.port,
+        board if isinstance(board, int) else board.port,
         version=VERSIONS[version],
         username=username,
         password=None,
@@ -96,6 +96,21 @@ async def test_another_box_with_our_token_is_named(board: FakeThingsBoard) -> No
             await until(mine.gone.done)
             with pytest.raises(TakenOverError, match="two boxes must not share a token"):
                 mine.check()
+
+
+async def test_an_end_that_comes_with_the_welcome_is_an_end(free_port: Callable[[], int]) -> None:
+    async def door(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(bytes((0x20, 3, 0, 0, 0, 0xE0, 1, 0x8E)))  # CONNACK, DISCONNECT "taken over"
+        await reader.read()
+        writer.close()
+
+    port = free_port()
+    server = await asyncio.start_server(door, "127.0.0.1", port)
+    with pytest.raises(TakenOverError):
+        async with session(port):
+            await asyncio.sleep(5)
+    server.close()
 
 
 async def test_a_message_that_is_too_large_is_named(board: FakeThingsBoard) -> None:
