@@ -78,7 +78,7 @@ class Delivery:
         self._live_seq = 0  # up to here readings are on their way, or backlog
         self._backlog_s = 0.0  # when the backlog may start
         self._chunk = CHUNK_FIRST
-        self._greeted: dict[Hashable, tuple[Message, float]] = {}
+        self._greeted: dict[Hashable, Message] = {}
         self._greetings_s = 0.0
         self._doubtful: deque[tuple[float, Span, list[Reading]]] = deque()
         self._under_way: str | None = None  # device, or "" for several
@@ -257,12 +257,16 @@ class Delivery:
     async def _send(self, link: Link, messages: Sequence[Message]) -> dict[str, str]:
         """Send and await the answers; the devices that were refused, with the reason."""
         greetings = [message for message in messages if message.greets is not None]
-        data = [message for message in messages if message.greets is None]
-        refused = await self._greet(link, greetings) if greetings else {}
-        welcome = [message for message in data if message.device not in refused] if refused else data
-        refused |= await self._publish(link, welcome)
-        if data:
-            self._well(data, refused)
+        if not greetings:
+            refused = await self._publish(link, messages)
+        else:
+            refused = await self._greet(link, greetings)
+            data = [m for m in messages if m.greets is None and m.device not in refused]
+            refused |= await self._publish(link, data)
+        if messages:
+            self._strikes = 0
+            self._culprits.clear()
+            self.taken_s = self._clock()
         return refused
 
     async def _publish(self, link: Link, messages: Sequence[Message]) -> dict[str, str]:
@@ -277,22 +281,12 @@ class Delivery:
         self._under_way = None
         return refused
 
-    def _well(self, data: Sequence[Message], refused: dict[str, str]) -> None:
-        self._strikes = 0
-        self._culprits.clear()
-        self.taken_s = now_s = self._clock()
-        if self._format.expires_s < math.inf:
-            for message in data:
-                if (greeting := self._greeted.get(message.device)) and message.device not in refused:
-                    self._greeted[message.device] = (greeting[0], now_s)
-
     async def _greet(self, link: Link, greetings: Sequence[Message]) -> dict[str, str]:
         refused = await self._publish(link, greetings)
         self.pace.spend(len(greetings))  # the first word of a device costs the centre a second message
-        now_s = self._clock()
         for message in greetings:
             if message.device not in refused:
-                self._greeted[message.greets] = (message, now_s)
+                self._greeted[message.greets] = message
         return refused
 
     def _hold(self, device: str, reason: str) -> None:
@@ -383,7 +377,8 @@ class Delivery:
             return
         self._greetings_s = now_s + GREETINGS_CHECK_S
         before_s = now_s - self._format.expires_s
-        quiet = [message for message, at_s in self._greeted.values() if at_s < before_s]
+        spoke_s = link.spoke_s
+        quiet = [message for message in self._greeted.values() if spoke_s[message.device] < before_s]
         if quiet:
             for message in quiet:
                 self.forget_greeting(message.greets)

@@ -49,4 +49,9 @@ class Link(Protocol):
     def check(self) -> None: ...
 
     @property
+    def spoke_s(self) -> Mapping[str, float]:
+        """When something was last published for each device (monotonic)."""
+        ...
+
+    @property
     def gone(self) -> asyncio.Future[None]: ...

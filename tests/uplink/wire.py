@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,7 @@ class Wire:
         self._centre, self._taken, self._delay_s = centre, taken, delay_s
         self._refused: dict[str, str] = {}
         self._unsettled = 0
+        self.spoke_s: dict[str, float] = {}
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def publish_acked(self, topic: str, payload: bytes, who: str, *, retain: bool = False) -> None:
@@ -34,6 +36,7 @@ class Wire:
         elif topic == "v1/gateway/telemetry":
             self._taken += [(name, each["ts"]) for name, entries in message.items() for each in entries]
         self._unsettled += 1
+        self.spoke_s[who] = time.monotonic()
 
     async def settle(self) -> dict[str, str]:
         await asyncio.sleep(self._delay_s if self._unsettled else 0)
