@@ -38,6 +38,7 @@ ALLOWED = {
         "supervise",
         "uplink",
     },
+    "commands": {"", "model", "schema", "supervise", "config", "server", "service", "demo.run", "store"},
     "demo": {"model", "schema", "drivers", "control"},
     "demo.run": {"config", "server", "service"},
     "cli": {"", "config", "schema", "server", "service", "demo.run"},
