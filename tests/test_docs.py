@@ -24,6 +24,7 @@ from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
+from agent.uplink.plain_mqtt import PlainMqttOptions
 from agent.uplink.thingsboard import ThingsBoardOptions
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,7 @@ TABLES: list[type[BaseModel]] = [
     StoreOptions,
     ServerOptions,
     ThingsBoardOptions,
+    PlainMqttOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
     ModbusRtuOptions,

@@ -1,4 +1,4 @@
-"""Any MQTT broker: one JSON object per reading, on a topic of its own; see docs/mqtt.md."""
+"""Any MQTT broker: one JSON object per reading, on a topic of its own; see docs/uplinks.md."""
 
 from __future__ import annotations
 
