@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from agent import __version__
+from agent.commands import ledger, thingsboard
 from agent.config import Config, load
 from agent.schema import FaultyFile
 from agent.server import IDENTITY_FILE, Role, UserError, Users
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="list the users")
     listing.add_argument("config", type=Path, metavar="CONFIG")
     listing.set_defaults(command=_user_list)
+
+    thingsboard.add_to(commands)
+    ledger.add_to(commands)
 
     demo = commands.add_parser("demo", help="a whole site with simulated modules, to look around")
     demo.add_argument("--folder", type=Path, default=DEMO_FOLDER, help="where its files go (%(default)s)")

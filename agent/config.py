@@ -24,6 +24,7 @@ from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, 
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
+from agent.uplink.rest_options import rest_faults
 
 
 class AgentOptions(Options):
@@ -84,7 +85,16 @@ def load(file: Path) -> Config:
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
 
-PATH_KEYS = ("data_dir", "profile_dir", "ca_file", "cert_file", "key_file", *SECRET_KEYS)
+PATH_KEYS = (
+    "data_dir",
+    "profile_dir",
+    "ca_file",
+    "cert_file",
+    "key_file",
+    "rest_password_file",
+    "rest_ca_file",
+    *SECRET_KEYS,
+)
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
@@ -167,6 +177,11 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
             yield from _twice("id", "id", known_as)
     yield from _twice("UDP port", "port", [at for at in lines if at[1].get("driver") == "udp"])
     yield from _twice("serial port", "port", [at for at in lines if isinstance(at[1].get("port"), str)])
+    names = {str(device.get("name")) for _, _, device in devices}
+    agent = data.get("agent")
+    site = agent.get("site") if isinstance(agent, dict) else None
+    for path, uplink in uplinks:
+        yield from ((f"{path}.{key}", text) for key, text in rest_faults(uplink, site, names))
     yield from _file_faults(data, [*lines, *uplinks])
 
 
@@ -177,12 +192,14 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
     if isinstance(folder, str) and not Path(folder).is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     for path, table in tables:
-        for key in ("key_file", *SECRET_KEYS):
+        for key in ("key_file", "rest_password_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
-                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key in SECRET_KEYS)
+                yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key != "key_file")
         yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
             yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
+        if isinstance(ca_file := table.get("rest_ca_file"), str):
+            yield from _ca_faults(f"{path}.rest_ca_file", ca_file, tls=True)
 
 
 def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:

@@ -113,5 +113,10 @@ def test_once_trusted_no_two_stamps_are_equal_or_reversed(steps: list[tuple[floa
 
 def test_this_machine_answers() -> None:
     assert kernel_synchronised() in (True, False)
-    assert len(boot_id()) == 36
+    assert len(boot_id()) == 32
     assert since_boot_s() > 0
+
+
+def test_a_sandbox_may_hand_the_boot_id_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UICPS_BOOT_ID", "0123456789abcdef0123456789abcdef")
+    assert boot_id() == "0123456789abcdef0123456789abcdef"

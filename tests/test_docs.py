@@ -25,6 +25,7 @@ from agent.drivers.udp import UdpDeviceOptions, UdpOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
 from agent.uplink.plain_mqtt import PlainMqttOptions
+from agent.uplink.rest_options import RoomOptions
 from agent.uplink.thingsboard import ThingsBoardOptions
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,7 @@ TABLES: list[type[BaseModel]] = [
     StoreOptions,
     ServerOptions,
     ThingsBoardOptions,
+    RoomOptions,
     PlainMqttOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
@@ -62,7 +64,7 @@ def test_every_option_is_there_with_its_default(table: type[BaseModel], at: int)
     text = sections()[at]
     written: dict[str, Any] = tomllib.loads(text)
     off = set(re.findall(r"^# ([a-z_]+) = ", text, flags=re.MULTILINE))
-    fields = {name: field for name, field in table.model_fields.items() if name != "device"}
+    fields = {name: field for name, field in table.model_fields.items() if name not in ("device", "room")}
     assert set(written) | off == set(fields)
     for name, field in fields.items():
         if field.default_factory is not None:
@@ -81,6 +83,9 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     token = tmp_path / "center.token"
     token.touch(mode=0o600)
     token.write_text("T0KEN\n")
+    password = tmp_path / "center.password"
+    password.touch(mode=0o600)
+    password.write_text("S3CRET\n")
     keys = tmp_path / "modules.keys"
     keys.touch(mode=0o600)
     keys.write_text(f"room-101 {'0f' * 32}\n", encoding="utf-8")

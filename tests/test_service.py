@@ -68,9 +68,10 @@ async def test_an_interrupt_at_any_moment_of_the_start_has_no_traceback(folder: 
     await asyncio.sleep(wait_s)
     process.send_signal(signal.SIGINT)
     code, errors = await ended(process)
+    if "Traceback" in errors and "agent/" not in errors:
+        return  # Python itself was not up yet, and ends as it likes
     assert code in (0, 130, -signal.SIGINT)
-    if code != -signal.SIGINT:  # before Python itself is up
-        assert "Traceback" not in errors or "<frozen" in errors.splitlines()[1]
+    assert "Traceback" not in errors, errors
 
 
 async def test_two_agents_do_not_share_a_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from agent.uplink.message import Message
 from agent.uplink.mqtt import Session
 from agent.uplink.options import DeliveryOptions
 from agent.uplink.provision import USER, provision
+from agent.uplink.rest_options import RestOptions
 from agent.uplink.uplink import Uplink
 
 AGENT_DEVICE = "agent"  # the agent's own points belong to the gateway device itself
@@ -24,7 +25,7 @@ TOPIC_BYTES = 64  # topic, packet id and properties, counted by the platform wit
 SESSION_EXPIRES_S = 602.0  # the platform's 600 s for a quiet sub-device; until then a connect changes nothing
 
 
-class ThingsBoardOptions(CredentialOptions, DeliveryOptions):
+class ThingsBoardOptions(CredentialOptions, RestOptions, DeliveryOptions):
     """`[[uplink]]` with `kind = "thingsboard"`."""
 
     kind: Literal["thingsboard"]
