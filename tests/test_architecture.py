@@ -19,7 +19,7 @@ ALLOWED = {
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
-    "uplink": {"model", "schema", "supervise", "store"},
+    "uplink": {"model", "schema", "supervise", "store", "hub", "dispatch"},
     "clock": set(),
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
