@@ -26,6 +26,7 @@ ALLOWED = {
     "server": {"model", "schema", "supervise", "hub", "store"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
+        "",
         "clock",
         "timekeeping",
         "config",
