@@ -19,7 +19,7 @@ ALLOWED = {
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
-    "uplink": {"model", "schema", "supervise", "store"},
+    "uplink": {"model", "schema", "supervise", "store", "hub", "dispatch"},
     "centre": {"model", "schema", "supervise", "uplink"},
     "clock": set(),
     "notify": {"supervise"},
@@ -28,6 +28,7 @@ ALLOWED = {
     "server": {"model", "schema", "supervise", "hub", "store"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
+        "",
         "clock",
         "timekeeping",
         "config",

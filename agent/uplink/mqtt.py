@@ -56,6 +56,10 @@ class HungUpError(ConnectionError):
     """The peer took our CONNECT and closed the connection without an answer."""
 
 
+class SubscriptionRefusedError(ConnectionError):
+    """The broker does not let us subscribe; the connection stands."""
+
+
 class TakenOverError(ConnectionError):
     """The centre ended our session for another one with the same credentials (MQTT 5 says so)."""
 
@@ -138,13 +142,15 @@ class Session(aiomqtt.Client):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, OSError):
+        if isinstance(error, OSError) or (isinstance(error, BaseExceptionGroup) and error.subgroup(OSError)):
             # The link is bad: a polite DISCONNECT would wait for it again.
             self._cut()
             with contextlib.suppress(TimeoutError, aiomqtt.MqttError):
                 await asyncio.wait_for(asyncio.shield(self._disconnected), 1)
         with contextlib.suppress(aiomqtt.MqttError):
             await super().__aexit__(kind, error, trace)
+        if self.gone.done() and not self.gone.cancelled():
+            self.gone.exception()  # known by now; asyncio would log it as lost
 
     @property
     def gone(self) -> asyncio.Future[None]:
@@ -212,7 +218,7 @@ class Session(aiomqtt.Client):
         self.check()
 
     async def subscribe_to(self, *filters: str) -> None:
-        """Subscribe with QoS 1. ConnectionError if one is refused."""
+        """Subscribe with QoS 1. SubscriptionRefusedError if one is refused."""
         try:
             granted = await self.subscribe([(name, 1) for name in filters])
             heed_cancellation()
@@ -222,7 +228,7 @@ class Session(aiomqtt.Client):
         reasons = [getattr(code, "value", code) for code in granted]  # of MQTT 5, or bare numbers
         for name, reason in zip(filters, reasons, strict=True):
             if reason >= 0x80:
-                raise ConnectionError(f"the centre refuses the subscription to {name} ({reason:#x})")
+                raise SubscriptionRefusedError(f"the centre refuses the subscription to {name} ({reason:#x})")
 
     async def incoming(self) -> AsyncIterator[tuple[str, bytes]]:
         """(topic, payload) of what the centre sends, until the link is lost (ConnectionError)."""
