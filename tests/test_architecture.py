@@ -38,7 +38,8 @@ ALLOWED = {
     },
     "demo": {"model", "schema", "drivers", "control"},
     "demo.run": {"config", "server", "service"},
-    "cli": {"", "config", "schema", "server", "service", "demo.run"},
+    "commands": {"model", "store"},
+    "cli": {"", "commands", "config", "schema", "server", "service", "demo.run"},
     "__main__": {"cli"},
 }
 

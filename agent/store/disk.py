@@ -20,7 +20,7 @@ from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, segments
 from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
-from agent.store.rescue import WAY_OUT, is_broken, move_aside
+from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
 from agent.store.schema import migrate
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
@@ -71,7 +71,7 @@ class Disk:
                 raise OSError(
                     f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
                 ) from error
-            self.moved_aside = await asyncio.to_thread(move_aside, self._file)
+            self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True)
             text = "store: %s was broken (%s): moved aside as %s, a new one is made; %s"
             log.critical(text, self._file, error, self.moved_aside, WAY_OUT)
             await self._open()
@@ -140,7 +140,8 @@ class Disk:
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
         self._groups.clear()
-        self._groups.update((key, layout.decode(*described)) for key, *described in rows)
+        with decoding():
+            self._groups.update((key, layout.decode(*described)) for key, *described in rows)
 
     @property
     def ids(self) -> Mapping[Group, int]:
@@ -352,7 +353,8 @@ class Disk:
 
     def reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
         """A row of the log."""
-        return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
+        with decoding():
+            return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
 
     @contextlib.asynccontextmanager
     async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:

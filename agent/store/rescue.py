@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,16 +22,35 @@ def is_broken(error: sqlite3.Error) -> bool:
     return code & 0xFF in _BROKEN or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
-def move_aside(file: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """Rename `file`, its companions and its journal; the new name. OSError if that cannot be done."""
-    stem = f"{file.stem}.broken-{now():%Y%m%dT%H%M%SZ}"
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Inside, what comes from the file is decoded: if that makes no sense, the file is damaged."""
+    try:
+        yield
+    except (zlib.error, struct.error, ValueError, LookupError, TypeError) as error:
+        damaged = sqlite3.DatabaseError(f"what it holds makes no sense: {error!r}")
+        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damaged from error
+
+
+def move_aside(
+    file: Path,
+    why: str = "broken",
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    *,
+    journal: bool = False,
+) -> str:
+    """Rename `file` and its companions, with `journal` that too; the new name. OSError if that fails."""
+    stem = f"{file.stem}.{why}-{now():%Y%m%dT%H%M%SZ}"
     aside = next(
         path
         for at in range(1000)
         if not (path := file.with_name(f"{stem}{f'-{at}' if at else ''}{file.suffix}")).exists()
     )
-    for companion in COMPANIONS:
-        each = file.with_name(file.name + companion)
-        if each.exists():
-            each.rename(aside.with_name(aside.name + companion))
+    moves = [(file.with_name(file.name + each), aside.with_name(aside.name + each)) for each in COMPANIONS]
+    if journal:
+        moves.insert(0, (file.with_suffix(".journal"), aside.with_suffix(".journal")))
+    for old, new in moves:
+        if old.exists():
+            old.rename(new)
     return aside.name

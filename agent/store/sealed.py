@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.model import Group, Quality, Reading
 from agent.store import segments
+from agent.store.rescue import decoding
 from agent.store.segments import Block, Chunk
 
 CHUNKS_DECODED_MAX = 2
@@ -43,15 +44,17 @@ class Merged:
 
     def numbered(self, start: int, end: int, groups: Groups) -> list[Numbered]:
         """Those at `start` <= place < `end`."""
-        found: list[Numbered] = []
+        with decoding():
+            return list(self._numbered(start, end, groups))
+
+    def _numbered(self, start: int, end: int, groups: Groups) -> Iterator[Numbered]:
         for owner, row in zip(self._owner[start:end].tolist(), self._row[start:end].tolist(), strict=True):
             block = self._blocks[owner]
             values = tuple(block.values[row].tolist())
             reading = Reading(
                 groups[block.group_id], int(block.times_ms[row]), values, Quality(int(block.quality[row]))
             )
-            found.append((int(block.seqs[row]), reading))
-        return found
+            yield int(block.seqs[row]), reading
 
 
 class Sealed:
@@ -76,7 +79,7 @@ class Sealed:
 
     async def _aside(self, work: Callable[..., _T], *given: object) -> _T:
         async with self._lock:
-            task = asyncio.ensure_future(asyncio.to_thread(work, self._db, *given))
+            task = asyncio.ensure_future(asyncio.to_thread(_decoded, work, self._db, *given))
             try:
                 return await asyncio.shield(task)
             finally:
@@ -133,10 +136,15 @@ class Sealed:
             yield [reading for _, reading in merged.numbered(at, at + READINGS_PER_STEP, self._groups)]
 
 
+def _decoded(work: Callable[..., _T], *given: object) -> _T:
+    with decoding():
+        return work(*given)
+
+
 async def stepped(steps: Iterator[_T]) -> AsyncGenerator[_T, None]:
     """What `steps` yields, each step in a thread."""
     while True:
-        step = await asyncio.to_thread(next, steps, None)
+        step = await asyncio.to_thread(_decoded, next, steps, None)
         if step is None:
             return
         yield step

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from agent.store import segments
 from agent.store.disk import Disk
+from agent.store.rescue import decoding
 from agent.store.segments import Chunk, Encoded, Gathering
 
 ROWS_PER_FETCH = 1000
@@ -45,10 +46,12 @@ def gather(db: sqlite3.Connection, last_seq: int, size: ChunkSize) -> Gathering:
 def _sealed_part(disk: Disk, last_seq: int, size: ChunkSize) -> tuple[Chunk, list[Encoded]] | None:
     db = disk.sealed.connect()
     try:
-        gathering = gather(db, last_seq, size)
+        with decoding():
+            gathering = gather(db, last_seq, size)
     finally:
         db.close()
-    encoded = [segments.encode(block) for block in gathering.blocks()]
+    with decoding():
+        encoded = [segments.encode(block) for block in gathering.blocks()]
     return (segments.chunk_of(gathering.first_seq, gathering.last_seq, encoded), encoded) if encoded else None
 
 

@@ -69,7 +69,7 @@ class Store:
         self._committing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
-        self._upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
+        self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
         self._history = History(self._disk, self.commit, self._beyond, self._note)
         self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
@@ -157,7 +157,7 @@ class Store:
         """Commit for ever; seal what is old and keep the file within its bounds beside it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commit_for_ever())
-            tasks.create_task(self._upkeep.run())
+            tasks.create_task(self.upkeep.run())
 
     async def _commit_for_ever(self) -> None:
         while True:

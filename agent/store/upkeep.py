@@ -46,13 +46,17 @@ class Upkeep:
         ledger_due_s = loop.time()
         while True:
             await asyncio.sleep(CHECK_S)
-            await self.trim()
-            while await self.seal():
-                await asyncio.sleep(SEAL_PAUSE_S)
-                await self.trim()
+            await self.once(SEAL_PAUSE_S)
             if loop.time() >= ledger_due_s:
                 ledger_due_s = loop.time() + LEDGER_CHECK_S
                 await to_its_end(self._whole("forget old counts", self._disk.forget_ledger))
+
+    async def once(self, pause_s: float = 0.0) -> None:
+        """Seal all that is due, and keep within bounds."""
+        await self.trim()
+        while await self.seal():
+            await asyncio.sleep(pause_s)
+            await self.trim()
 
     async def seal(self) -> bool:
         """Seal the oldest chunk; False if there is not enough for one, or it could not be done."""

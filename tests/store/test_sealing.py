@@ -63,7 +63,7 @@ async def test_the_log_reads_the_same_sealed_or_not_in_this_run_and_the_next(tmp
     file = tmp_path / "r.db"
     async with Store(file, chunk_size=SIZE) as store:
         readings = await filled(store, 10_000)
-        while await store._upkeep.seal():
+        while await store.upkeep.seal():
             pass
         assert rows(file, "chunk") == 10
         assert rows(file, "reading") == 0
@@ -82,7 +82,7 @@ async def test_the_log_reads_the_same_sealed_or_not_in_this_run_and_the_next(tmp
 async def test_history_and_columns_hold_what_was_appended(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", chunk_size=SIZE) as store:
         readings = await filled(store, 30_500, late=True)
-        while await store._upkeep.seal():
+        while await store.upkeep.seal():
             pass
         store.append(extra := some(10, 30_500))
         wanted = Counter(
@@ -104,7 +104,7 @@ async def test_history_and_columns_hold_what_was_appended(tmp_path: Path) -> Non
 async def test_steps_say_what_the_values_say(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", chunk_size=SIZE) as store:
         readings = await filled(store, 5_000)
-        await store._upkeep.seal()
+        await store.upkeep.seal()
         found: dict[int, tuple[float, ...]] = {}
         async for part in store.downsample(["c.p1"], *ALL, 700):
             each = (part.mean, part.least, part.most, part.last, part.counts)
@@ -133,7 +133,7 @@ async def test_what_is_sealed_while_it_is_read_comes_once(tmp_path: Path) -> Non
         found: list[int] = []
         async for step in store.history(["a.p0", "b.p0", "c.p0"], *ALL):
             found += [reading.time_ms for reading in step]
-            await store._upkeep.seal()
+            await store.upkeep.seal()
         assert sorted(found) == [1000 + at * 10 for at in range(9_000)]
         after, seqs = 0, []
         store.append(some(5000, 9_000))
@@ -141,14 +141,14 @@ async def test_what_is_sealed_while_it_is_read_comes_once(tmp_path: Path) -> Non
         while batch := await store.read_after(after, 100):
             seqs += [seq for seq, _ in batch]
             after = seqs[-1]
-            await store._upkeep.seal()
+            await store.upkeep.seal()
         assert seqs == list(range(1, 14_001))
 
 
 async def test_commits_go_on_while_old_readings_are_sealed(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", chunk_size=ChunkSize(readings=20_000)) as store:
         await filled(store, 20_000)
-        sealing = asyncio.create_task(store._upkeep.seal())
+        sealing = asyncio.create_task(store.upkeep.seal())
         commits = 0
         while not sealing.done():
             store.append(some(10, 20_000))
@@ -162,10 +162,10 @@ async def test_what_is_held_back_is_not_sealed(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", chunk_size=SIZE) as store:
         await store.begin_epoch("boot", 0, trusted=False)
         await filled(store, 3000)
-        assert not await store._upkeep.seal()
+        assert not await store.upkeep.seal()
         await store.restamp(5)
         await store.release()
-        assert await store._upkeep.seal()
+        assert await store.upkeep.seal()
         assert (await store.read_after(0, 1))[0][1].time_ms == 1005
 
 
@@ -180,7 +180,7 @@ async def main():
         await store.register(GROUPS)
         async def seal():
             while True:
-                await store._upkeep.seal()
+                await store.upkeep.seal()
                 await asyncio.sleep(0)
         task = asyncio.create_task(seal())
         first = store.last_seq

@@ -168,7 +168,7 @@ async def test_the_file_keeps_within_its_size_and_counts_what_went(tmp_path: Pat
         for at in range(40):
             store.append([Reading(wide, at * 1000 + n, (1.5,) * 500) for n in range(100)])
             await store.commit()
-            await store._upkeep.trim()
+            await store.upkeep.trim()
         state = store.state
         assert state.file_bytes <= 8_400_000
         assert state.discarded_unsent > 0
@@ -186,7 +186,7 @@ async def test_what_was_sent_goes_uncounted_as_loss(tmp_path: Path) -> None:
             store.append([Reading(wide, at * 1000 + n, (1.5,) * 500) for n in range(100)])
             store.delivered("center", store.last_seq)
             await store.commit()
-            await store._upkeep.trim()
+            await store.upkeep.trim()
         assert store.state.discarded_sent > 0
         assert store.state.discarded_unsent == 0
 
