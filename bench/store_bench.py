@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The store beside plain sqlite3, in one run: bytes written (the kernel's count), CPU, bytes at rest, reading.
+"""The store beside plain sqlite3, in one run: bytes written (the kernel's count), CPU, size, reading.
 
 50 devices x 20 points, a commit for every second of data, as fast as it goes; what it costs to make up the
 values is measured apart and taken off. "bare" is sqlite3 with WAL and synchronous=FULL and nothing else:

@@ -13,6 +13,7 @@ Rules.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -30,6 +31,7 @@ STEPS_MAX = 25  # chunks at a time
 LOG_SHARE = 0.02
 THINNED_MAX = 10  # one in a thousand is left: then the oldest goes
 CHUNKS_MAX = 100_000
+PRESSURE_S = 600.0  # it goes a chunk at a time: between two of them nothing is well again
 HEADROOM = 0.98  # of the limit: the log grows between two looks
 
 Span: TypeAlias = tuple[int, int]
@@ -62,14 +64,16 @@ class Budget:
         uplinks: Callable[[], bool],
         *,
         free_bytes: Callable[[Path], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._disk, self._folder, self._options = disk, folder, options
         self._unsent, self._uplinks = unsent, uplinks
-        self._free_bytes = free_bytes or free_disk_bytes
+        self._free_bytes, self._clock = free_bytes or free_disk_bytes, clock
+        self._pressed_s = clock()
         self.discarded = Discarded()
         self.used_bytes = 0
         self.pressure: Pressure = ""
-        self.gone_seq = 0  # nothing up to here is on disk any more, as far as it went in this run
+        self.gone_seq = 0  # up to here the disk has less than it was given: memory must not say otherwise
 
     async def keep(self) -> None:
         """Give up what must go, some steps at most. sqlite3.Error: try again."""
@@ -81,7 +85,11 @@ class Budget:
             pressure = max(pressure, step, key=("", "history", "unsent", "refusing").index)
             if step in {"", "refusing"}:
                 break
-        self.pressure = pressure
+        if pressure:
+            self._pressed_s = self._clock()
+        elif self.pressure == "refusing" or self._clock() - self._pressed_s > PRESSURE_S:
+            self.pressure = ""
+        self.pressure = pressure or self.pressure
 
     async def _fits(self) -> bool:
         self.used_bytes = await self._disk.size_bytes()
@@ -140,8 +148,7 @@ class Budget:
                     key = (hour, device, account)
                     deltas[key] = deltas.get(key, 0) + count
         await self._count(deltas, lambda counters: self._disk.replace(chunk, by, counters, deltas))
-        if by is None:
-            self.gone_seq = max(self.gone_seq, chunk.last_seq)
+        self.gone_seq = max(self.gone_seq, chunk.last_seq)
 
     async def _drop_log(self) -> Pressure:
         """Before anything is sealed, or what may not be sealed yet."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -27,8 +27,8 @@ from agent.store.segments import Chunk, Encoded
 
 log = logging.getLogger(__name__)
 
-WAL_BYTES_MAX = 16 * 1024 * 1024
-CHECKPOINT_BYTES = 8 * 1024 * 1024
+WAL_BYTES_MAX = 24 * 1024 * 1024
+CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 # The ids of a chunk's segments follow each other.
@@ -99,7 +99,7 @@ class Disk:
     async def _open(self) -> None:
         """Both connections, or none."""
         async with contextlib.AsyncExitStack() as stack:
-            self._db = await aiosqlite.connect(self._file)
+            self._db = await aiosqlite.Connection(self._connect, iter_chunk_size=64)
             stack.push_async_callback(self._db.close)
             await self._prepare()
             self._reader = await self._open_reader()
@@ -109,6 +109,11 @@ class Disk:
             await asyncio.to_thread(self.sealed.open)
             stack.pop_all()
         self._is_open = True
+
+    def _connect(self) -> sqlite3.Connection:
+        # aiosqlite's, and a commit's in a thread of its own; never both at a time.
+        self._raw = sqlite3.connect(self._file, check_same_thread=False)
+        return self._raw
 
     async def _prepare(self) -> None:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
@@ -204,16 +209,10 @@ class Disk:
         to add, in one transaction."""
         new = {reading.group for reading in batch} - self._ids.keys()
         try:
-            async with self.transaction():
+            async with self.transaction(commits_itself=True):
                 for group in new:
                     self._ids[group] = await self._group_id(group)
-                await self._many(INSERT_READING, self._rows(first, batch), len(batch))
-                kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
-                gone = [(name,) for name, seq in cursors.items() if seq is None]
-                await self._many("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept, len(kept))
-                await self._many("DELETE FROM cursor WHERE name = ?", gone, len(gone))
-                await self._many(SET_COUNTER, counters.items(), len(counters))
-                await self.enter(deltas)
+                await self._aside(self._write, self._rows(first, batch), cursors, counters, deltas)
         except sqlite3.Error:
             for group in new:  # what was given out in the lost transaction is not on disk
                 self._ids.pop(group, None)
@@ -221,17 +220,37 @@ class Disk:
         self.log_readings += len(batch)
         self.log_bytes += 8 * sum(len(reading.values) for reading in batch)
 
-    async def _many(self, sql: str, rows: Iterable[tuple[object, ...]], count: int) -> None:
-        if count:  # each call is a hop to the thread and back
-            await self._db.executemany(sql, rows)
+    def _write(
+        self,
+        rows: Iterable[tuple[object, ...]],
+        cursors: Mapping[str, int | None],
+        counters: Mapping[str, int],
+        deltas: ledger.Deltas,
+    ) -> None:
+        """All of a commit at once: a hop to the thread costs more than many a statement."""
+        db = self._raw
+        db.executemany(INSERT_READING, rows)
+        kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
+        gone = [(name,) for name, seq in cursors.items() if seq is None]
+        db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept)
+        db.executemany("DELETE FROM cursor WHERE name = ?", gone)
+        db.executemany(SET_COUNTER, counters.items())
+        self._ledger.enter(db, deltas)
+        db.commit()
+
+    async def _aside(self, work: Callable[..., None], *given: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work, *given)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[aiosqlite.Connection, None]:
+    async def transaction(
+        self, *, commits_itself: bool = False
+    ) -> AsyncGenerator[aiosqlite.Connection, None]:
         """What is done inside is on disk whole, or not at all and the sqlite3.Error goes on."""
         self._check_open()
         try:
             yield self._db
-            await self._db.commit()
+            if not commits_itself:
+                await self._db.commit()
         except sqlite3.Error:
             self._ledger.forget_cache()
             with contextlib.suppress(sqlite3.Error):
@@ -240,7 +259,7 @@ class Disk:
 
     async def enter(self, deltas: ledger.Deltas) -> None:
         """Add to the ledger, in the transaction under way."""
-        await self._ledger.enter(self._db, deltas)
+        await self._aside(self._ledger.enter, self._raw, deltas)
 
     async def ledger_rows(self, first: int, end: int) -> Iterable[tuple[int, bytes]]:
         """The packed counts of each hour with `first` <= hour < `end`."""
@@ -329,7 +348,7 @@ class Disk:
 
     async def remember(self, counters: Mapping[str, int], deltas: ledger.Deltas) -> None:
         """Counters and ledger, in the transaction under way."""
-        await self._many(SET_COUNTER, counters.items(), len(counters))
+        await self._db.executemany(SET_COUNTER, list(counters.items()))
         await self.enter(deltas)
 
     async def measure_log(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 
 import aiosqlite
 
-from agent.store.ledger import Counts, Deltas, by_hour, merged, pack, unpack
+from agent.store.ledger import Counts, Deltas, add_to, by_hour, pack, unpack
 
 HOURS_CACHED = 4
 
@@ -21,17 +22,16 @@ class LedgerTable:
         """Look at the disk again."""
         self._hours.clear()
 
-    async def enter(self, db: aiosqlite.Connection, deltas: Deltas) -> None:
+    def enter(self, db: sqlite3.Connection, deltas: Deltas) -> None:
         """Add `deltas`, in the transaction under way."""
         hours = by_hour(deltas)
         for hour, changes in hours.items():
             if hour not in self._hours:
-                found = await db.execute_fetchall("SELECT counts FROM ledger WHERE hour = ?", (hour,))
+                found = db.execute("SELECT counts FROM ledger WHERE hour = ?", (hour,)).fetchall()
                 self._hours[hour] = next((unpack(packed) for (packed,) in found), {})
-            self._hours[hour] = merged(self._hours[hour], changes)
-        if hours:
-            rows = [(hour, pack(self._hours[hour])) for hour in hours]
-            await db.executemany("INSERT OR REPLACE INTO ledger VALUES (?, ?)", rows)
+            add_to(self._hours[hour], changes)
+        rows = [(hour, pack(self._hours[hour])) for hour in hours]
+        db.executemany("INSERT OR REPLACE INTO ledger VALUES (?, ?)", rows)
         for hour in sorted(self._hours)[:-HOURS_CACHED]:
             del self._hours[hour]
 
