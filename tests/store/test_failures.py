@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from agent.commands.store import backup_command, restore_command, salvage_command
 from agent.model import Reading
-from agent.store import Store, StoreOptions
+from agent.store import Store, StoreOptions, layout
 from agent.store.backup import back_up, check
 from agent.store.sealing import ChunkSize
 from tests.conftest import until
@@ -283,3 +284,36 @@ async def test_what_is_no_backup_is_not_restored(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(OSError, match="an agent is at work here"):
             restore_command(tmp_path, tmp_path / "good.db")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_a_file_of_an_older_agent_is_brought_up_to_date_with_all_it_holds(
+    tmp_path: Path, version: int
+) -> None:
+    file = tmp_path / "r.db"
+    scripts = sorted(resources.files("agent.store.schema").iterdir(), key=lambda each: each.name)
+    readings = some(5_000, 0)
+    with sqlite3.connect(file) as db:
+        for script in [each for each in scripts if each.name.endswith(".sql")][:version]:
+            db.executescript(script.read_text(encoding="utf-8"))
+        db.execute(f"PRAGMA user_version = {version}")
+        db.executemany(
+            "INSERT INTO point_group VALUES (?, ?, ?, ?)",
+            [(key, *layout.encode(group)) for key, group in enumerate(GROUPS, 1)],
+        )
+        db.executemany(
+            "INSERT INTO reading VALUES (NULL, ?, ?, ?, ?)",
+            [
+                (GROUPS.index(group) + 1, time_ms, int(quality), layout.packer(len(values)).pack(*values))
+                for group, time_ms, values, quality in readings
+            ],
+        )
+        db.execute("INSERT INTO cursor VALUES ('center', 3000)")
+        db.execute("INSERT INTO counter VALUES ('discarded_unsent', 7)")
+    async with Store(file, chunk_size=SIZE) as store:
+        await store.upkeep.once()
+        assert store.cursor("center") == 3000
+        assert store.state.discarded_unsent == 7
+        assert [bits(each) for _, each in await everything(store)] == [bits(each) for each in readings]
+    with sqlite3.connect(file) as db:
+        assert db.execute("SELECT count(*) FROM chunk").fetchone() == (2,)
