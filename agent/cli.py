@@ -1,4 +1,4 @@
-"""The command line: `uicps-agent run|check|user|demo`."""
+"""The command line: `uicps-agent run|check|user|backup|restore|store|demo`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import uvloop
 
 from agent import __version__
 from agent.commands import ledger, thingsboard
+from agent.commands.store import backup_command, restore_command, salvage_command
 from agent.config import Config, load
 from agent.schema import FaultyFile
 from agent.server import IDENTITY_FILE, Role, UserError, Users
@@ -78,6 +79,22 @@ def _parser() -> argparse.ArgumentParser:
 
     thingsboard.add_to(commands)
     ledger.add_to(commands)
+    for name, text, action, metavar in (
+        ("backup", "copy the readings to a new file; the agent may be at work", _backup, "FILE"),
+        ("restore", "put a backup in the place of the readings; keeps what was there", _restore, "FILE"),
+    ):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("config", type=Path, metavar="CONFIG")
+        one.add_argument("file", type=Path, metavar=metavar)
+        one.set_defaults(command=action)
+
+    store = commands.add_parser("store", help="the file of the readings")
+    salvage = store.add_subparsers(required=True, metavar="ACTION").add_parser(
+        "salvage", help="add what can be read of a damaged file to the readings"
+    )
+    salvage.add_argument("config", type=Path, metavar="CONFIG")
+    salvage.add_argument("file", type=Path, metavar="FILE")
+    salvage.set_defaults(command=_salvage)
 
     demo = commands.add_parser("demo", help="a whole site with simulated modules, to look around")
     demo.add_argument("--folder", type=Path, default=DEMO_FOLDER, help="where its files go (%(default)s)")
@@ -139,6 +156,19 @@ def _user_list(arguments: argparse.Namespace) -> int:
 
     _asyncio(names())
     return 0
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    return backup_command(load(arguments.config).data_dir, arguments.file)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    return restore_command(load(arguments.config).data_dir, arguments.file)
+
+
+def _salvage(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config)
+    return salvage_command(config.data_dir, arguments.file, config.options.store)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

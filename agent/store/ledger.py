@@ -108,7 +108,7 @@ class Ledger:
             hours = {hour: unpack(packed) for hour, packed in await self._load(first, end)}
             deltas = {key: count for key, count in self._deltas.items() if first <= key[0] < end}
         for hour, changes in by_hour(deltas).items():
-            hours[hour] = merged(hours.get(hour, {}), changes)
+            add_to(hours.setdefault(hour, {}), changes)
         return [
             row_of(hour, device, counts)
             for hour, devices in sorted(hours.items())
@@ -123,21 +123,24 @@ def discard_account(rule: str, *, sent: bool) -> str:
 
 def by_hour(deltas: Mapping[Key, int]) -> dict[int, Counts]:
     """Deltas as the table has them."""
-    hours: dict[int, Counts] = defaultdict(lambda: defaultdict(dict))
+    hours: dict[int, Counts] = {}
     for (hour, device, account), count in deltas.items():
-        hours[hour][device][account] = count
+        hours.setdefault(hour, {}).setdefault(device, {})[account] = count
     return hours
 
 
-def merged(counts: Counts, changes: Counts) -> Counts:
-    """`counts` and `changes` added up; neither is changed."""
-    total = dict(counts)
+def add_to(counts: Counts, changes: Counts) -> None:
+    """Add `changes` to `counts`; what comes to nothing leaves no trace."""
     for device, accounts in changes.items():
-        own = dict(total.get(device, {}))
-        for account, count in accounts.items():
-            own[account] = own.get(account, 0) + count
-        total[device] = {account: count for account, count in own.items() if count}
-    return {device: accounts for device, accounts in total.items() if accounts}
+        own = counts.setdefault(device, {})
+        for account, change in accounts.items():
+            count = own.get(account, 0) + change
+            if count:
+                own[account] = count
+            else:
+                own.pop(account, None)
+        if not own:
+            del counts[device]
 
 
 def pack(counts: Counts) -> bytes:

@@ -8,9 +8,11 @@ Rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple, Protocol
+import sqlite3
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
+import aiosqlite
 import orjson
 
 from agent.model import Reading
@@ -110,33 +112,23 @@ class Outbox:
         """How many readings the centre of `name` would never take."""
         return self._standings.get(name, Standing()).rejected
 
-    def unsent(self, until: int) -> list[Span]:
-        """What of the numbers up to `until` some uplink has yet to deliver; without any uplink, all.
+    @property
+    def has_uplinks(self) -> bool:
+        """Whether there is anyone to deliver to."""
+        return any(self._counts(name) for name in self._standings)
 
-        Of a device that is held back no more than the uplink itself: `is_unsent` knows better.
-        """
-        everyone = [standing.progress for name, standing in self._standings.items() if self._counts(name)]
-        union = everyone.pop() if everyone else Progress()
-        for progress in everyone:
-            for first, last in progress.spans(until):
-                union = union.again(first, last)
-        return union.spans(until)
+    def unsent(self, first: int, last: int) -> list[Span]:
+        """What of `first` to `last` some uplink has yet to deliver, be it of a single device that is held
+        back; without any uplink, all."""
+        wanted = [each.progress for name, each in self._standings.items() if self._counts(name)]
+        union = wanted.pop() if wanted else Progress()
+        for progress in wanted:
+            for span in progress.spans(last):
+                union = union.again(*span)
+        return [(max(start, first), end) for start, end in union.spans(last) if end >= first]
 
     def _counts(self, name: str) -> bool:
-        return "/" not in name and (self._wanted is None or name in self._wanted)
-
-    def is_unsent(self, until: int) -> Callable[[int, str], bool]:
-        """Whether some uplink has yet to deliver reading `seq` (up to `until`) of `device`, as of now."""
-        spans = self.unsent(until)
-        held: dict[str, list[Span]] = {}
-        for name, standing in self._standings.items():
-            uplink, _, device = name.partition("/")
-            if device and self._counts(uplink):
-                held.setdefault(device, []).extend(standing.progress.spans(until))
-        nothing: list[Span] = []
-        return lambda seq, device: any(
-            first <= seq <= last for first, last in (*spans, *held.get(device, nothing))
-        )
+        return self._wanted is None or name.partition("/")[0] in self._wanted
 
     # ---------------------------------------------------------------- disk
 
@@ -147,20 +139,17 @@ class Outbox:
         changed |= dict.fromkeys(self._kept.keys() - now.keys())
         return Changes(changed, now, tuple(self._rejected))
 
+    def lost(self) -> None:
+        """The disk has nothing of it any more: all of it is changed."""
+        self._kept = {}
+
     def committed(self, changes: Changes) -> None:
         """`changes` are on disk."""
         self._kept = changes.all
         self._rejected = [row for row in self._rejected if row not in changes.rejected]
 
 
-class Database(Protocol):
-    """What is needed of aiosqlite here."""
-
-    async def executemany(self, sql: str, parameters: Iterable[Iterable[object]]) -> object: ...
-    async def execute_fetchall(self, sql: str) -> Iterable[Iterable[object]]: ...
-
-
-async def load(db: Database) -> dict[str, Standing]:
+async def load(db: aiosqlite.Connection) -> dict[str, Standing]:
     """The standings of an earlier run."""
     rows = await db.execute_fetchall("SELECT name, seq, gaps, rejected FROM cursor")
     found = {}
@@ -170,7 +159,7 @@ async def load(db: Database) -> dict[str, Standing]:
     return found
 
 
-async def write(db: Database, changes: Changes) -> None:
+def write(db: sqlite3.Connection, changes: Changes) -> None:
     """Bring `changes` to disk, in the transaction under way."""
     kept = [
         (name, standing.progress.beyond, orjson.dumps(standing.progress.gaps).decode(), standing.rejected)
@@ -185,5 +174,4 @@ async def write(db: Database, changes: Changes) -> None:
         ("INSERT INTO rejected VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", changes.rejected),
         ("DELETE FROM rejected WHERE id <= (SELECT max(id) - ? FROM rejected)", surplus),
     ):
-        if rows:  # each call is a hop to the thread and back
-            await db.executemany(sql, rows)
+        db.executemany(sql, rows)

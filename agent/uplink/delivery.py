@@ -32,7 +32,7 @@ from agent.uplink.holds import LIMIT_WORDS, Holds
 from agent.uplink.job import Job, Refused
 from agent.uplink.message import Format, Link, Message
 from agent.uplink.options import DeliveryOptions
-from agent.uplink.pace import Limits, Pace, Rate
+from agent.uplink.pace import Limits, Pace, per_s
 from agent.uplink.reader import Numbered, Reader
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Delivery:
         self._name, self._options, self._format, self._store = options.name, options, format, store
         self._episode, self._rand, self._clock = episode, rand, clock
         self._poison = Episode(log, f"uplink {options.name}")
-        self.pace = Pace(_own_limits(options), limits, clock)
+        self.pace = Pace(per_s(options.messages_per_s_max, options.values_per_s_max), limits, clock)
         self.holds = Holds(options.name, store, clock)
         self.drain = Drain(clock)
         most = options.batch_readings_max
@@ -104,8 +104,12 @@ class Delivery:
         except OSError as error:
             self._lost(error)
             raise
+        except asyncio.CancelledError:
+            if link.gone.done():  # somebody beside us met the end first
+                self._lost(ConnectionError("connection lost"))
+            raise
         finally:
-            self._settle_doubts(math.inf)
+            self._put_back_doubts()
 
     def _begin(self) -> None:
         todo, until = self._todo(), self._store.released_seq
@@ -134,6 +138,9 @@ class Delivery:
         self._idle = self._under_way is None
         self._under_way, self._trying = None, False
         self._chunk = CHUNK_MIN
+
+    def _put_back_doubts(self) -> None:
+        """What may not have been taken goes again."""
         for _, span, _ in self._doubtful:
             self._store.outbox.again(self._name, *span)
         self._doubtful.clear()
@@ -383,11 +390,6 @@ class Delivery:
             for message in quiet:
                 self.forget_greeting(message.greets)
             await self._greet(link, quiet)
-
-
-def _own_limits(options: DeliveryOptions) -> Limits:
-    messages, values = options.messages_per_s_max, options.values_per_s_max
-    return Limits((Rate(messages, 1.0),) if messages else (), (Rate(values, 1.0),) if values else ())
 
 
 def _device_name(reading: Reading) -> str:

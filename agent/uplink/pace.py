@@ -41,6 +41,11 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
+def per_s(messages: float, values: float) -> Limits:
+    """So many a second; 0: no limit."""
+    return Limits((Rate(messages, 1.0),) if messages else (), (Rate(values, 1.0),) if values else ())
+
+
 def rates(text: str | None) -> tuple[Rate, ...]:
     """ThingsBoard's "capacity:seconds,capacity:seconds". ValueError if it is not that."""
     parts = [part.split(":") for part in (text or "").split(",") if part.strip()]

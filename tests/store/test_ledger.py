@@ -71,7 +71,7 @@ async def test_what_the_size_costs_is_counted_by_device_and_hour(tmp_path: Path)
             if at < 10:
                 store.outbox.passed("center", 1, store.last_seq)
             await store.commit()
-            await store._trim()
+            await store.upkeep.trim()
         rows = await whole(store)
         sent = sum(row.discarded_sent.get("oldest", 0) for row in rows)
         unsent = sum(row.discarded_unsent.get("oldest", 0) for row in rows)

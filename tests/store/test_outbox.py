@@ -57,13 +57,23 @@ async def test_what_is_rejected_is_kept_aside_bounded_and_counted(tmp_path: Path
 
 def test_unsent_is_what_any_wanted_uplink_or_held_device_still_has_to_deliver() -> None:
     box = outbox.Outbox()
-    assert box.unsent(10) == [(1, 10)]
+    assert box.unsent(3, 10) == [(3, 10)]
+    assert not box.has_uplinks
     box.passed("one", 1, 5)
     box.passed("two", 4, 20)
     box.put("two/b", Progress(15, ((6, 7),)))
-    assert box.unsent(10) == [(1, 3), (6, 10)]
+    assert box.has_uplinks
+    assert box.unsent(2, 10) == [(2, 3), (6, 10)]
     box.want(["two"])
-    assert box.unsent(10) == [(1, 3)]
-    is_unsent = box.is_unsent(18)
-    assert [seq for seq in range(1, 19) if is_unsent(seq, "a")] == [1, 2, 3]
-    assert [seq for seq in range(1, 19) if is_unsent(seq, "b")] == [1, 2, 3, 6, 7, 16, 17, 18]
+    assert box.unsent(1, 18) == [(1, 3), (6, 7), (16, 18)]
+    box.want([])
+    assert not box.has_uplinks
+
+
+async def test_what_a_broken_disk_has_lost_is_kept_anew(tmp_path: Path) -> None:
+    async with Store(tmp_path / "r.db") as store:
+        store.outbox.passed("center", 1, 5)
+        await store.commit()
+        assert not store.outbox.changes()
+        store.outbox.lost()
+        assert store.outbox.changes()
