@@ -5,6 +5,7 @@ Plain functions that print what they do; OSError and RuntimeError say what could
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import fcntl
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import aiosqlite
 
+from agent.config import load
 from agent.model import Reading
 from agent.store import Store, StoreOptions
 from agent.store.backup import back_up, restore
@@ -23,6 +25,34 @@ from agent.store.schema import migrate
 
 READINGS_FILE = "readings.db"
 LOCK_FILE = "agent.lock"
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `backup`, `restore` and `store salvage`."""
+    store = commands.add_parser("store", help="the file of the readings")
+    actions = store.add_subparsers(required=True, metavar="ACTION")
+    for parsers, name, text, command in (
+        (commands, "backup", "copy the readings to a new file; the agent may be at work", _backup),
+        (commands, "restore", "put a backup in the place of the readings, which are kept", _restore),
+        (actions, "salvage", "add what can be read of a damaged file to the readings", _salvage_file),
+    ):
+        one = parsers.add_parser(name, help=text)
+        one.add_argument("config", type=Path, metavar="CONFIG")
+        one.add_argument("file", type=Path, metavar="FILE")
+        one.set_defaults(command=command)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    return backup_command(load(arguments.config).data_dir, arguments.file)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    return restore_command(load(arguments.config).data_dir, arguments.file)
+
+
+def _salvage_file(arguments: argparse.Namespace) -> int:
+    config = load(arguments.config)
+    return salvage_command(config.data_dir, arguments.file, config.options.store)
 
 
 def backup_command(data_dir: Path, target: Path) -> int:

@@ -63,17 +63,19 @@ class Steps(NamedTuple):
 
 
 class History:
-    """`commit()` brings to disk what it can, `newer(seq)` is what memory holds beyond `seq`, `note` is told
-    every error of the disk."""
+    """`commit()` brings to disk what it can, `committed()` is up to where that is, `newer(seq)` is what
+    memory holds beyond `seq`, `note` is told every error of the disk."""
 
     def __init__(
         self,
         disk: Disk,
         commit: Callable[[], Awaitable[None]],
+        committed: Callable[[], int],
         newer: Callable[[int], list[Numbered]],
         note: Callable[[Exception], None],
     ) -> None:
-        self._disk, self._commit, self._newer, self._note = disk, commit, newer, note
+        self._disk, self._commit, self._committed = disk, commit, committed
+        self._newer, self._note = newer, note
 
     async def readings(self, points: set[str], period_ms: Period) -> AsyncGenerator[list[Reading], None]:
         """See `Store.history`."""
@@ -83,7 +85,7 @@ class History:
         with self._reading_back():
             async with self._disk.history_reader() as reader:
                 # What is committed while we read may leave memory before we come to it: read on.
-                while (until := await _newest_seq(reader)) > after:
+                while (until := self._committed()) > after:
                     async for step in self._on_disk(reader, (after, until), keyed, period_ms):
                         yield step
                     after = until
@@ -144,12 +146,6 @@ class History:
         except sqlite3.Error as error:
             self._note(error)
             raise OSError(f"store: cannot read history: {error}") from error
-
-
-async def _newest_seq(reader: aiosqlite.Connection) -> int:
-    """The last number that is or was on disk."""
-    rows = await reader.execute_fetchall("SELECT seq FROM sqlite_sequence WHERE name = 'reading'")
-    return max((int(row[0]) for row in rows), default=0)
 
 
 def _within(reading: Reading, period_ms: Period) -> bool:

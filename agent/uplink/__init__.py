@@ -35,6 +35,8 @@ def open_uplinks(
     tables = list(options)
     primaries = {table.name: opened(table, None) for table in tables if not table.standby_for}
     store.outbox.want(primaries)
+    for name in primaries:
+        store.outbox.progress(name)  # from now on the store keeps for it what it has not delivered
     return [
         opened(table, primaries[table.standby_for]) if table.standby_for else primaries[table.name]
         for table in tables
