@@ -22,6 +22,7 @@ from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
+from agent.server.tls import own_context
 from agent.store import StoreOptions
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
@@ -93,6 +94,8 @@ PATH_KEYS = (
     "key_file",
     "rest_password_file",
     "rest_ca_file",
+    "tls_cert_file",
+    "tls_key_file",
     *SECRET_KEYS,
 )
 
@@ -191,6 +194,7 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
     folder = agent.get("profile_dir") if isinstance(agent, dict) else None
     if isinstance(folder, str) and not Path(folder).is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
+    yield from _certificate_faults(data.get("server"))
     for path, table in tables:
         for key in ("key_file", "rest_password_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
@@ -200,6 +204,18 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
             yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
         if isinstance(ca_file := table.get("rest_ca_file"), str):
             yield from _ca_faults(f"{path}.rest_ca_file", ca_file, tls=True)
+
+
+def _certificate_faults(server: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with the server's own certificate."""
+    files = [server.get(f"tls_{key}_file") for key in ("cert", "key")] if isinstance(server, dict) else []
+    certificate, key = files or (None, None)
+    if isinstance(certificate, str) and isinstance(key, str):
+        yield from _secret_faults("server.tls_key_file", Path(key), one_line=False)
+        try:
+            own_context(Path(certificate), Path(key))
+        except OSError as error:
+            yield "server.tls_cert_file", str(error)
 
 
 def _ca_faults(path: str, file: str, *, tls: bool) -> Iterator[tuple[str, str]]:

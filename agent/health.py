@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,10 @@ POINTS = (
     Point("memory", "MB"),
     Point("uptime", "s", Kind.TOTAL),
 )
+YES_NO = {0: "no", 1: "yes"}
+LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "exceptions")
+SLUG_CHARS_MAX = 44  # of a line's name in its points: names of points have at most 64 characters
+STATISTICS_S = 1.0  # status is asked without a login too: it must stay cheap
 
 
 class Health:
@@ -53,12 +59,20 @@ class Health:
         self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
         self._interval_s, self._clock = interval_s, monotonic
         self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
+        self._line_groups = line_groups(lines, self.group)
+        self._statistics: list[dict[str, Any]] = []
+        self._statistics_until_s = -math.inf
         self._started_s = monotonic()
         self._lag_ms_max = 0.0
         self._rates = _Rates(self._started_s)
 
+    @property
+    def groups(self) -> Sequence[Group]:
+        """Every group that is published: the agent's own, and one for each line."""
+        return [self.group, *self._line_groups]
+
     async def run(self) -> None:
-        """Publish a reading every interval, for ever."""
+        """Publish readings every interval, for ever."""
         due_s = self._clock() + self._interval_s
         while True:
             before_s = self._clock()
@@ -67,7 +81,7 @@ class Health:
             self._rates.update(self._clock(), self._hub)
             if self._clock() >= due_s:
                 due_s += self._interval_s
-                self._publish((self._reading(),))
+                self._publish([self._reading(), *self._line_readings()])
                 self._lag_ms_max = 0.0
 
     def _reading(self) -> Reading:
@@ -86,6 +100,23 @@ class Health:
             round(self._clock() - self._started_s),
         )
         return Reading(self.group, round(self._stamps.now_s() * 1000), values, Quality.GOOD)
+
+    def _line_readings(self) -> list[Reading]:
+        time_ms = round(self._stamps.now_s() * 1000)
+        return [
+            Reading(group, time_ms, line_values(line, statistics), Quality.GOOD)
+            for group, line, statistics in zip(
+                self._line_groups, self._lines, self._line_statistics(), strict=True
+            )
+        ]
+
+    def _line_statistics(self) -> list[dict[str, Any]]:
+        """What the lines say of themselves, at most STATISTICS_S old."""
+        now_s = self._clock()
+        if now_s >= self._statistics_until_s:
+            self._statistics = [line.statistics() for line in self._lines]
+            self._statistics_until_s = now_s + STATISTICS_S
+        return self._statistics
 
     def _backlog(self) -> int:
         return max((uplink.state.backlog for uplink in self._uplinks), default=0)
@@ -110,10 +141,45 @@ class Health:
             "store": state._asdict(),
             "uplinks": [uplink.state._asdict() for uplink in self._uplinks],
             "lines": [
-                {"name": line.name, "failing": line.episode.failures > 0, "counters": dict(line.counters)}
-                for line in self._lines
+                {"name": line.name, "failing": line.episode.failures > 0} | statistics
+                for line, statistics in zip(self._lines, self._line_statistics(), strict=True)
             ],
         }
+
+
+def line_groups(lines: Sequence[Driver], own: Group) -> list[Group]:
+    """A group of the agent's own device for each line: `agent.line_<name>_stretch` and so on.
+
+    Point names are small letters, digits and "_": of names that differ in nothing else, later ones get a
+    number.
+    """
+    groups, taken = [], set[str]()
+    for line in lines:
+        word = slug = re.sub(r"[^a-z0-9]+", "_", line.name.lower())[:SLUG_CHARS_MAX]
+        at = 1
+        while slug in taken:
+            at += 1
+            slug = f"{word}_{at}"
+        taken.add(slug)
+        groups.append(Group(own.device, f"line-{line.name}", _line_points(line, slug), own.interval_ms))
+    return groups
+
+
+def _line_points(line: Driver, slug: str) -> tuple[Point, ...]:
+    points = [Point(f"line_{slug}_failing", kind=Kind.STATE, states=YES_NO)]
+    if not math.isnan(line.stretch):
+        points += [Point(f"line_{slug}_stretch"), Point(f"line_{slug}_busy", "%")]
+        points += [Point(f"line_{slug}_{counter}", kind=Kind.TOTAL) for counter in LINE_COUNTERS]
+    return tuple(points)
+
+
+def line_values(line: Driver, statistics: Mapping[str, Any]) -> list[float]:
+    """The values of a line's group; only lines that are polled have more than `failing`."""
+    values = [float(line.episode.failures > 0)]
+    if not math.isnan(line.stretch):
+        values += [round(line.stretch, 3), round(100 * statistics.get("busy", NAN), 1)]
+        values += [float(line.counters[counter]) for counter in LINE_COUNTERS]
+    return values
 
 
 class _Rates:

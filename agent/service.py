@@ -86,7 +86,8 @@ class Service:
             health = Health(
                 publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
             )
-            hub.declare(health.group)
+            for group in health.groups:
+                hub.declare(group)
             settings = Settings(uplink_dir / "settings.json", SETTINGS)
             await settings.load()
             for uplink in uplinks:
@@ -101,7 +102,10 @@ class Service:
                         version=__version__,
                     )
             self._health = health
-            server = Server(options.server, hub, store, self._config.data_dir, health.status)
+            server = Server(
+                *(options.server, hub, store, self._config.data_dir, health.status),
+                certain=lambda: clock.certain,
+            )
             await stack.enter_async_context(server)
             self.url = server.url
             log.info(
@@ -111,6 +115,7 @@ class Service:
                 len(lines),
                 server.url,
             )
+            server.announce()
             works: dict[str, Callable[[], Awaitable[None]]] = {
                 "store": store.run,
                 "clock": timekeeper.run,

@@ -209,3 +209,19 @@ def test_a_point_twice_in_a_profile_is_a_fault(tmp_path: Path) -> None:
     )
     (fault,) = faults(tmp_path, text)
     assert "expected each point once, found twice: v" in fault
+
+
+def test_an_own_certificate_is_looked_at(tmp_path: Path) -> None:
+    server = '[server]\ntls_cert_file = "no.pem"\ntls_key_file = "no.key"\n'
+    found = faults(tmp_path, GOOD + server)
+    assert any("server.tls_key_file: expected a readable file" in each for each in found)
+    assert any("server.tls_cert_file" in each for each in found)
+    (tmp_path / "no.key").write_text("nonsense")
+    (tmp_path / "no.key").chmod(0o600)
+    (tmp_path / "no.pem").write_text("nonsense")
+    (found_one,) = faults(tmp_path, GOOD + server)
+    assert "expected a certificate and its key in PEM" in found_one
+    found = faults(tmp_path, GOOD + '[server]\ntls_cert_file = "no.pem"\n')
+    assert any("expected both tls_cert_file and tls_key_file, or neither" in each for each in found)
+    found = faults(tmp_path, GOOD + '[server]\ntotp_required = ["root"]\n')
+    assert any("server.totp_required[0]" in each for each in found)

@@ -36,8 +36,8 @@ from agent.centre.requests import FOLDER, Request, leave
 from agent.centre.setup import look, sync
 from agent.centre.wanted import AGENT_DEVICE, GATEWAY_PROFILE, Wanted, wanted
 from agent.config import Config, load
-from agent.drivers import open_line
-from agent.health import POINTS
+from agent.drivers import Driver, open_line
+from agent.health import POINTS, line_groups
 from agent.model import Device, Group
 from agent.uplink import secret
 from agent.uplink.thingsboard import ThingsBoardOptions
@@ -133,9 +133,18 @@ def _days(text: str) -> int:
 
 def groups_of(config: Config) -> list[Group]:
     """Every group of the site's devices. OSError if a line's key file cannot be used; opens no port."""
+    return [group for line in _lines_of(config) for group in line.groups]
+
+
+def agent_groups_of(config: Config) -> list[Group]:
+    """Every group that the agent publishes of itself: its health, and each line's."""
+    own = Group(_AGENT, "health", POINTS, 0)
+    return [own, *line_groups(_lines_of(config), own)]
+
+
+def _lines_of(config: Config) -> list[Driver]:
     state_dir = config.data_dir / "lines"
-    lines = [open_line(line, config.profiles, state_dir) for line in config.options.line]
-    return [group for line in lines for group in line.groups]
+    return [open_line(line, config.profiles, state_dir) for line in config.options.line]
 
 
 def _uplinks(config: Config, name: str | None) -> list[ThingsBoardOptions]:
@@ -236,7 +245,7 @@ def _line(action: Action) -> str:
 
 def _reconcile(open_books: OpenBooks, arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    groups: dict[str, list[Group]] = {AGENT_DEVICE: [Group(_AGENT, "health", POINTS, 0)]}
+    groups: dict[str, list[Group]] = {AGENT_DEVICE: agent_groups_of(config)}
     for group in groups_of(config):
         groups.setdefault(group.device.name, []).append(group)
     chosen = _uplinks(config, arguments.uplink)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, get_args
 
 from pydantic import BaseModel, Field
 
@@ -42,6 +42,10 @@ class Driver(Protocol):
     `write` may be called at any time, also while the line is down. It returns when the device has
     confirmed the value. ValueError: the profile does not allow it, nothing was sent. WriteFailed, within a
     bounded time: anything else, with the reason. A driver without writable points is `ReadOnly`.
+
+    `stretch` is how much longer than configured the periods are; NaN where the devices speak by themselves.
+    `statistics` is plain data for people, at any time: `line`, `where`, `connected`, `counters`, `devices`
+    (by name) and whatever the driver knows beside these.
     """
 
     name: str
@@ -50,6 +54,11 @@ class Driver(Protocol):
 
     @property
     def groups(self) -> Sequence[Group]: ...
+
+    @property
+    def stretch(self) -> float: ...
+
+    def statistics(self) -> dict[str, Any]: ...
 
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None: ...
 
@@ -63,6 +72,11 @@ DRIVERS = {
     "udp": (UdpModules, UdpProfile),
     "serial-lines": (SerialLines, SerialProfile),
     "sma-speedwire": (SmaSpeedwire, SmaProfile),
+}
+
+# What a profile's own `driver` key says, and the class that reads such a profile.
+PROFILES: Mapping[str, type[BaseModel]] = {
+    get_args(profile.model_fields["driver"].annotation)[0]: profile for _, profile in DRIVERS.values()
 }
 
 

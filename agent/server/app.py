@@ -1,4 +1,4 @@
-"""The LAN server: composes users, tokens, live, export and page behind one listening socket.
+"""The LAN server: composes identity, live, export and page behind one listening socket.
 
 `status()` is the service's word about itself, asked on `/healthz` and `/api/v1/status`. It may hold
 anything; these keys mean something here: `healthy` (bool), `reasons` (texts, why not), and for the
@@ -9,44 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
-from aiohttp.typedefs import Handler
 from argon2 import PasswordHasher
 
 from agent.hub import Hub
 from agent.server import replies, site
 from agent.server.api import Api, Status
+from agent.server.audit import Alarm
+from agent.server.audit.routes import AuditRoutes
+from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
+from agent.server.identity.permissions import Permission
 from agent.server.live import Live
-from agent.server.login import Login, authorised
-from agent.server.options import ServerOptions
-from agent.server.tokens import Tokens, signing_key
-from agent.server.users import Users
+from agent.server.office import Office
+from agent.server.options import ServerOptions, is_loopback
+from agent.server.replies import Refused
+from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
 from agent.store import Store
 
-IDENTITY_FILE = "identity.db"
-KEY_FILE = "token-keys.json"
+log = logging.getLogger(__name__)
+
+TLS_FOLDER = "tls"
 BODY_BYTES_MAX = 16 * 1024
 SHUTDOWN_S_MAX = 6.0
+TICK_S = 0.5
+CERTIFICATE_CHECK_S = 60.0
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to reach, not to listen at
-
-
-class TurnedAway(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
@@ -58,8 +58,15 @@ def _worth_a_line(record: logging.LogRecord) -> bool:
 logging.getLogger("aiohttp.server").addFilter(_worth_a_line)
 
 
+def _to_the_log(code: str, text: str) -> None:
+    log.warning("alarm %s: %s", code, text)
+
+
 class Server:
-    """Listens while entered. `folder` holds the users and the signing key."""
+    """Listens while entered. `folder` holds users, keys, certificates and the audit log.
+
+    `alarm(code, text)` is told of attacks; `certain` says whether the box's clock is to be trusted.
+    """
 
     def __init__(
         self,
@@ -71,6 +78,8 @@ class Server:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        certain: Callable[[], bool] = lambda: True,
+        alarm: Alarm = _to_the_log,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._options, self._hub, self._store, self._folder, self._status = (
@@ -80,18 +89,36 @@ class Server:
             folder,
             status,
         )
-        self._clock, self._monotonic = clock, monotonic
-        self.users = Users(folder / IDENTITY_FILE, hasher=hasher, clock=clock)
+        self._clock = clock
+        self.office = Office(
+            options, folder, alarm, clock=clock, monotonic=monotonic, certain=certain, hasher=hasher
+        )
+        self.users, self.audit = self.office.users, self.office.audit
         self._live = Live(hub)
+        self._certificates: Certificates | None = None
 
     async def __aenter__(self) -> Self:
-        """Listen. OSError says what is in the way: the port, the key file, the users' file."""
+        """Listen. OSError says what is in the way: the port, a key file, the users' file."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.users)
-            runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
+            await stack.enter_async_context(self.office)
+            context = await asyncio.to_thread(self._tls) if self._options.https else None
+            listener = stack.enter_context(self._listener())
+            doorman = Doorman(
+                self._options.connections_max,
+                self.office.shut_out,
+                head_s=self._options.head_wait_s,
+                body_s=self._options.body_wait_s,
+            )
+            self.app = self._app(doorman)
+            runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await self._listen(runner, stack)
+            if runner.server is None:
+                raise RuntimeError("the runner was not set up")
+            self._url = _url(listener, https=context is not None)
+            taking = doorman.run(listener, runner.server, context)
+            tasks = [asyncio.create_task(taking), asyncio.create_task(self._tick(doorman))]
+            stack.push_async_callback(_ended, tasks)
             self._live.open()
             stack.callback(self._live.close)
             self._stack = stack.pop_all()
@@ -108,68 +135,132 @@ class Server:
         """Where a browser on this machine finds the page."""
         return self._url
 
-    async def _listen(self, runner: web.AppRunner, stack: AsyncExitStack) -> None:
+    def announce(self) -> None:
+        """Log what whoever installs this box must read: how to trust it, how to make the first admin."""
+        if self._certificates is not None:
+            log.info(
+                "https: trust this box by %s/ca.crt, SHA-256 %s", self._url, self._certificates.fingerprint
+            )
+        elif not self._options.https and not is_loopback(self._options.host):
+            log.warning("server: plain HTTP on the network: passwords and tokens can be read on the way")
+        if self.office.setup.open:
+            # Critical, or log_level = "error" would leave everyone outside.
+            log.critical(
+                "no user yet: make the first admin at %s with the setup code %s (or uicps-agent user add)",
+                self._url,
+                self.office.setup.code,
+            )
+
+    def _tls(self) -> ssl.SSLContext:
+        options = self._options
+        if options.tls_cert_file is not None and options.tls_key_file is not None:
+            return own_context(options.tls_cert_file, options.tls_key_file)
+
+        def names() -> list[str]:
+            return list(dict.fromkeys([*names_of_this_box(), *options.tls_names]))
+
+        self._certificates = Certificates(self._folder / TLS_FOLDER, names, self._clock)
+        return self._certificates.open()
+
+    def _listener(self) -> socket.socket:
         host, port = self._options.host, self._options.port
-        answers = runner.server
-        if answers is None:
-            raise RuntimeError("the runner was not set up")
-
-        def protocol() -> asyncio.Protocol:
-            full = len(answers.connections) >= self._options.connections_max
-            return TurnedAway() if full else answers()
-
         try:
-            listener = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=128)
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
         except OSError as error:
             raise OSError(
                 f"server: cannot listen at {host} port {port}: {error.strerror or error}; "
                 "choose another [server] host or port, or stop what uses it"
             ) from error
-        stack.callback(listener.close)
-        address, port = listener.sockets[0].getsockname()[:2]
-        address = _ANY.get(address, address)
-        self._url = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+        listener.setblocking(False)
+        return listener
 
-    def _app(self) -> web.Application:
-        options = self._options
-        tokens = Tokens(
-            signing_key(self._folder / KEY_FILE),
-            timedelta(minutes=options.access_token_minutes),
-            timedelta(days=options.refresh_token_days),
-            self._clock,
+    async def _tick(self, doorman: Doorman) -> None:
+        """Twice a second: what others changed in the users' file, what ran out of time."""
+        loop = asyncio.get_running_loop()
+        checked_s = loop.time()
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self.office.tick()
+            doorman.sweep()
+            if self._certificates is not None and loop.time() - checked_s > CERTIFICATE_CHECK_S:
+                checked_s = loop.time()
+                await asyncio.to_thread(self._renew, self._certificates)
+
+    def _renew(self, certificates: Certificates) -> None:
+        try:
+            certificates.check()
+        except OSError as error:  # the old one is good for weeks
+            log.warning("https: the certificate cannot be renewed now: %s", error)
+
+    def _app(self, doorman: Doorman) -> web.Application:
+        office, options = self.office, self._options
+        sockets = Sockets(self._hub, self._live, office.gate, options, self._clock, refused=office.refused)
+        office.standing.listen(sockets.recheck)
+        app = web.Application(
+            middlewares=[replies.refusals(office.refused), doorman.patient], client_max_size=BODY_BYTES_MAX
         )
-        login = Login(self.users, tokens, self._monotonic)
-        sockets = Sockets(self._hub, self._live, tokens, options, self._clock)
-        export = Export(self._hub, self._store, options, self._clock)
-        api = Api(self._hub, self._status)
 
         async def farewell(app: web.Application) -> None:
             sockets.close()
 
-        app = web.Application(middlewares=[replies.refusals], client_max_size=BODY_BYTES_MAX)
         app.on_response_prepare.append(replies.guard)
         app.on_shutdown.append(farewell)
-        app.add_routes(
-            [
-                web.post("/token", login.token),
-                web.post("/token/refresh", login.refresh),
-                web.get("/healthz", api.healthz),
-                web.get("/ws", sockets.connect, allow_head=False),
-                web.get("/api/v1/status", _with_token(tokens, api.status)),
-                web.get("/api/v1/points", _with_token(tokens, api.points)),
-                web.get("/api/v1/latest", _with_token(tokens, api.latest)),
-                web.get("/api/v1/export.csv", _with_token(tokens, export.csv), allow_head=False),
-                *site.routes(),
-            ]
-        )
+        app.add_routes(self._routes(sockets))
         return app
 
+    def _routes(self, sockets: Sockets) -> list[web.RouteDef]:
+        """Everything that can be asked for. Only what stands before the first `needs` asks for no token."""
+        office, may, needs = self.office, Permission, self.office.gate.needs
+        api = Api(self._hub, self._status)
+        audit = AuditRoutes(self.audit)
+        export = office.audited("export", Export(self._hub, self._store, self._options, self._clock).csv)
+        return [
+            *site.routes(),
+            web.get("/healthz", api.healthz),
+            web.get("/ca.crt", self._ca),
+            web.get("/setup", office.setup.state),
+            web.post("/setup", office.setup.first_admin),
+            web.post("/token", office.grants.token),
+            web.post("/token/refresh", office.grants.refresh),
+            web.post("/token/revoke", office.grants.revoke),
+            web.get("/ws", sockets.connect, allow_head=False),
+            web.get("/api/v1/me", needs(may.ACCOUNT, office.account.me)),
+            web.post("/api/v1/me/password", needs(may.ACCOUNT, office.account.set_password)),
+            web.post("/api/v1/me/totp", needs(may.ACCOUNT, office.account.begin_totp)),
+            web.post("/api/v1/me/totp/confirm", needs(may.ACCOUNT, office.account.confirm_totp)),
+            web.delete("/api/v1/me/totp", needs(may.ACCOUNT, office.account.remove_totp)),
+            web.get("/api/v1/status", needs(may.READ, api.status)),
+            web.get("/api/v1/points", needs(may.READ, api.points)),
+            web.get("/api/v1/latest", needs(may.READ, api.latest)),
+            web.get("/api/v1/export.csv", needs(may.EXPORT, export), allow_head=False),
+            web.get("/api/v1/audit", needs(may.AUDIT, audit.entries)),
+            web.get(
+                "/api/v1/audit.csv",
+                needs(may.AUDIT, office.audited("audit.export", audit.csv)),
+                allow_head=False,
+            ),
+        ]
 
-def _with_token(tokens: Tokens, handler: Handler) -> Handler:
-    """`handler` for those who bring an access token."""
+    async def _ca(self, request: web.Request) -> web.Response:
+        """The authority's certificate, for the trust store of a client."""
+        if self._certificates is None:
+            raise Refused(404, "not_found", "this agent has no authority of its own", kind="not_found")
+        headers = {"Content-Disposition": 'attachment; filename="uicps-ca.crt"'}
+        body = self._certificates.ca_pem
+        return web.Response(body=body, content_type="application/x-x509-ca-cert", headers=headers)
 
-    async def checked(request: web.Request) -> web.StreamResponse:
-        authorised(request, tokens)
-        return await handler(request)
 
-    return checked
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def _url(listener: socket.socket, *, https: bool) -> str:
+    address, port = listener.getsockname()[:2]
+    address = _ANY.get(address, address)
+    host = f"[{address}]" if ":" in address else address
+    return f"{'https' if https else 'http'}://{host}:{port}"

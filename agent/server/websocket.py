@@ -14,18 +14,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import WSMsgType, hdrs, web
 
 from agent.hub import Hub
+from agent.server.identity.gate import CALLER, Caller, Gate, bearer, refused_token, require
+from agent.server.identity.permissions import Permission
+from agent.server.identity.tokens import TokenError
 from agent.server.live import GOING_AWAY, Live, Seat
-from agent.server.login import bearer, refused_token
 from agent.server.options import ServerOptions
 from agent.server.replies import Refused
 from agent.server.selection import EVERYTHING, Selection, select
-from agent.server.tokens import Claims, TokenError, Tokens
 
 PROTOCOL = "uicps.v1"
 VERSION = 1
@@ -47,11 +47,14 @@ class Sockets:
         self,
         hub: Hub,
         live: Live,
-        tokens: Tokens,
+        gate: Gate,
         options: ServerOptions,
         clock: Callable[[], float] = time.time,
+        *,
+        refused: Callable[[web.Request, Refused], None] = lambda request, refusal: None,
     ) -> None:
-        self.hub, self.live, self.tokens, self.options, self.clock = hub, live, tokens, options, clock
+        self.hub, self.live, self.gate, self.options, self.clock = hub, live, gate, options, clock
+        self.refused = refused
         self._watchers: set[Watcher] = set()
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
@@ -59,8 +62,10 @@ class Sockets:
         _no_token_in_url(request)
         _same_origin(request)
         token = bearer(request) or _offered(request)
-        claims = self._claims(token) if token is not None else None
-        self._room(claims)
+        caller = self.admitted(token) if token is not None else None
+        if caller is not None:
+            request[CALLER] = caller
+        self._room(caller)
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             heartbeat=HEARTBEAT_S,
@@ -69,10 +74,10 @@ class Sockets:
             compress=False,
         )
         await socket.prepare(request)
-        watcher = Watcher(self, socket, request.transport)
+        watcher = Watcher(self, socket, request)
         self._watchers.add(watcher)
         try:
-            await watcher.run(claims)
+            await watcher.run(caller)
         finally:
             self._watchers.discard(watcher)
         return socket
@@ -82,19 +87,27 @@ class Sockets:
         for watcher in self._watchers:
             watcher.seat.end(GOING_AWAY, "the agent is stopping")
 
+    def recheck(self) -> None:
+        """End whoever may not be here any more: users, sessions or keys have changed."""
+        for watcher in self._watchers:
+            watcher.recheck()
+
     def full(self) -> bool:
         """Whether as many clients as may are watching."""
         return self.live.watching >= self.options.clients_max
 
-    def _claims(self, token: str) -> Claims:
+    def admitted(self, token: str) -> Caller:
+        """Who brings `token`, if he may watch; Refused otherwise."""
         try:
-            return self.tokens.check(token, "access")
+            caller = self.gate.check(token)
         except TokenError as error:
-            raise refused_token(str(error)) from None
+            raise refused_token(error) from None
+        require(caller, Permission.READ)
+        return caller
 
-    def _room(self, claims: Claims | None) -> None:
+    def _room(self, caller: Caller | None) -> None:
         newcomers = len(self._watchers) - self.live.watching
-        if self.full() or (claims is None and newcomers >= NEWCOMERS_MAX):
+        if self.full() or (caller is None and newcomers >= NEWCOMERS_MAX):
             text = f"as many clients as may ({self.options.clients_max}) are watching: try later"
             raise Refused(503, "busy", text, {"Retry-After": "10"})
 
@@ -102,18 +115,17 @@ class Sockets:
 class Watcher:
     """One client."""
 
-    def __init__(
-        self, sockets: Sockets, socket: web.WebSocketResponse, transport: asyncio.Transport | None
-    ) -> None:
-        self._sockets, self._socket, self._transport = sockets, socket, transport
+    def __init__(self, sockets: Sockets, socket: web.WebSocketResponse, request: web.Request) -> None:
+        self._sockets, self._socket, self._request = sockets, socket, request
+        self._transport = request.transport
         self.seat = Seat(sockets.options.client_backlog_kb_max * 1024)
-        self._claims: Claims | None = None
+        self._caller: Caller | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def run(self, claims: Claims | None) -> None:
+    async def run(self, caller: Caller | None) -> None:
         """Until either side ends it."""
-        if claims is not None:
-            self._admit(claims)
+        if caller is not None:
+            self._admit(caller)
         else:
             wait_s = self._sockets.options.auth_wait_s
             self._end_after(wait_s, f"expected a token within {wait_s:g} s")
@@ -161,19 +173,31 @@ class Watcher:
 
     # ---------------------------------------------------------------- the token
 
-    def _admit(self, claims: Claims) -> None:
-        self._renew(claims)
+    def recheck(self) -> None:
+        """End, if what let this client in is good no more."""
+        if self._caller is not None and not self._sockets.gate.stands(self._caller):
+            self.seat.end(UNAUTHORISED, "the user, his session or the key was changed: log in again")
+
+    def _admit(self, caller: Caller) -> None:
+        self._renew(caller)
         head = orjson.dumps({"type": "welcome", "version": VERSION, "time_ms": self._now_ms()})
         self._sockets.live.join(self.seat, head[1:-1] + b",")
 
-    def _renew(self, claims: Claims) -> None:
-        self._claims = claims
-        left_s = claims.expires_s - self._sockets.clock()
+    def _renew(self, caller: Caller) -> None:
+        self._caller = self._request[CALLER] = caller
+        if caller.expires_s is None:
+            self._end_never()
+            return
+        left_s = caller.expires_s - self._sockets.clock()
         self._end_after(left_s, "the access token has expired: renew it and connect again")
 
-    def _end_after(self, wait_s: float, reason: str) -> None:
+    def _end_never(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
+            self._expiry = None
+
+    def _end_after(self, wait_s: float, reason: str) -> None:
+        self._end_never()
         loop = asyncio.get_running_loop()
         self._expiry = loop.call_later(wait_s, self.seat.end, UNAUTHORISED, reason)
 
@@ -192,7 +216,7 @@ class Watcher:
         kind = said["type"]
         if kind == "auth":
             self._on_auth(said)
-        elif self._claims is None:
+        elif self._caller is None:
             self.seat.end(UNAUTHORISED, 'expected {"type": "auth", "token": "..."} first')
         elif kind == "subscribe":
             self._on_subscribe(said)
@@ -206,25 +230,26 @@ class Watcher:
     def _on_auth(self, said: dict[str, Any]) -> None:
         token = said.get("token")
         try:
-            claims = self._sockets.tokens.check(token if isinstance(token, str) else "", "access")
-        except TokenError as error:
-            self._bad_token(str(error))
+            caller = self._sockets.admitted(token if isinstance(token, str) else "")
+        except Refused as refusal:
+            self._sockets.refused(self._request, refusal)
+            self._bad_token(refusal.text)
             return
-        if self._claims is None:
+        if self._caller is None:
             if self._sockets.full():
                 self.seat.end(1013, "as many clients as may are watching: try later")
                 return
-            self._admit(claims)
-        elif claims.user != self._claims.user:
+            self._admit(caller)
+        elif caller.label != self._caller.label:
             self._error("invalid_token", "expected a token of the same user")
         else:
-            self._renew(claims)
-            left_s = claims.expires_s - int(self._sockets.clock())
+            self._renew(caller)
+            left_s = None if caller.expires_s is None else caller.expires_s - int(self._sockets.clock())
             self._put({"type": "authenticated", "expires_in": left_s})
 
     def _bad_token(self, text: str) -> None:
         """Ends a newcomer; one who is in keeps what the old token gave."""
-        if self._claims is None:
+        if self._caller is None:
             self.seat.end(UNAUTHORISED, text)
         else:
             self._error("invalid_token", text)
@@ -260,7 +285,10 @@ def _no_token_in_url(request: web.Request) -> None:
 def _same_origin(request: web.Request) -> None:
     """A page of another site must not speak through the browser of a user of this one."""
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get(hdrs.HOST, "").lower():
+    host = request.headers.get(hdrs.HOST, "").lower()
+    # Plain HTTP may have a proxy in front of it that speaks TLS to the browser.
+    ours = {f"https://{host}"} if request.secure else {f"http://{host}", f"https://{host}"}
+    if origin is not None and origin.lower() not in ours:
         raise Refused(403, "forbidden_origin", "expected a page served by this agent")
 
 

@@ -20,7 +20,7 @@ from agent.centre.requests import FOLDER, waiting
 from agent.centre.wanted import MARK
 from agent.cli import main
 from agent.commands import thingsboard
-from agent.config import Config
+from agent.config import Config, load
 from agent.model import Group, Reading
 from agent.store import Store
 from tests.conftest import group_of
@@ -296,3 +296,13 @@ def test_days_that_are_none(config: Write, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         run_reconcile(Books((), ()), config(), "--days", "0")
     assert "expected a whole number of days, 1 to 400, found '0'" in capsys.readouterr().err
+
+
+def test_the_agent_s_own_points_are_those_that_it_publishes(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[agent]\nsite = "lab"\n[[line]]\nname = "bus"\ndriver = "modbus-rtu"\nport = "/dev/none"\n'
+        '[[line.device]]\nname = "m"\nprofile = "pzem-016"\n'
+    )
+    groups = thingsboard.agent_groups_of(load(tmp_path / "config.toml"))
+    names = [point.name for group in groups for point in group.points]
+    assert {"uptime", "line_bus_stretch", "line_bus_timeouts"} < set(names)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Quality, Reading
 from agent.server import Role, Server, ServerOptions
+from agent.server.audit import Entry, Query
 from agent.store import Store
 
 PASSWORD = "uma senha é longa"
@@ -59,6 +60,8 @@ class Site:
     clock: Clock
     monotonic: Clock
     status: dict[str, object] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+    trusted: bool = True  # the clock
 
     def publish(self, *readings: Reading) -> None:
         self.hub.publish(readings)
@@ -68,6 +71,11 @@ class Site:
             body: dict[str, Any] = await reply.json()
             assert reply.status == 200, body
             return body
+
+    async def audited(self, kind: str) -> list[Entry]:
+        """What the audit log has of `kind`, newest first."""
+        await self.server.audit.settled()
+        return [each for each in await self.server.audit.find(Query()) if each.kind == kind]
 
     async def bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {(await self.login())['access_token']}"}
@@ -98,22 +106,27 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
             hub = Hub(groups or (METER, SENSOR))
             stop = hub.listen(store.append)
             stack.callback(stop)
-            clock, monotonic, status = Clock(), Clock(0.0), {}
+            site = Site(
+                hub, store, cast(Server, None), cast(aiohttp.ClientSession, None), Clock(), Clock(0.0)
+            )
             server = Server(
                 ServerOptions(port=0, **options),
                 hub,
                 store,
                 tmp_path,
-                lambda: status,
-                clock=clock,
-                monotonic=monotonic,
+                lambda: site.status,
+                clock=site.clock,
+                monotonic=site.monotonic,
+                certain=lambda: site.trusted,
+                alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:
                 await server.users.add("ana", PASSWORD, Role.VIEWER)
-            http = await stack.enter_async_context(aiohttp.ClientSession(server.url))
-            return Site(hub, store, server, http, clock, monotonic, status)
+            site.server = server
+            site.http = await stack.enter_async_context(aiohttp.ClientSession(server.url))
+            return site
 
         yield begin
 

@@ -136,6 +136,9 @@ async def test_the_agents_own_page_is_let_in(site: Site) -> None:
     headers = {**await site.bearer(), "Origin": site.server.url}
     async with site.http.ws_connect("/ws", headers=headers) as socket:
         assert (await said(socket))["type"] == "welcome"
+    headers["Origin"] = site.server.url.replace("http:", "https:")  # a TLS proxy on this box
+    async with site.http.ws_connect("/ws", headers=headers) as socket:
+        assert (await said(socket))["type"] == "welcome"
 
 
 async def test_who_brings_no_token_in_time_is_closed(start: StartSite) -> None:

@@ -17,14 +17,18 @@ SILENT_REQUESTS_MAX = 3  # and more than there are devices: then a TCP peer may 
 UNACKNOWLEDGED_MS_MAX = 10_000  # a peer that lost its power is noticed after so long, not after 15 minutes
 
 
-async def open_link(options: ModbusLineOptions) -> Link:
-    """A link that is ready for requests; OSError names the place and what is in the way."""
+async def open_link(options: ModbusLineOptions, *, silent_requests_max: float | None = None) -> Link:
+    """A link that is ready for requests; OSError names the place and what is in the way.
+
+    `silent_requests_max`: after so many without an answer a TCP peer counts as hung. None: as many as fit
+    the devices of `options`; a search, where silence is the usual answer, sets it to infinity.
+    """
     framing = TcpFraming() if isinstance(options, ModbusTcpOptions) else RtuFraming()
     if isinstance(options, ModbusRtuOptions):
         link = Link(framing, options.pace, options.where)
         link.connection_made(await open_serial(options, link))
     else:
-        silent_max = max(SILENT_REQUESTS_MAX, len(options.device) + 1)
+        silent_max = silent_requests_max or max(SILENT_REQUESTS_MAX, len(options.device) + 1)
         link = Link(framing, options.pace, options.where, silent_requests_max=silent_max)
         await _connect(lambda: link, options.host, options.port)
     try:

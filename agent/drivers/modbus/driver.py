@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from agent.drivers.command import WriteFailed
@@ -118,6 +119,11 @@ class ModbusLine:
             self.counters["failed_writes"] += 1
             text = f"{device}.{point}: {describe(error)}"
             raise WriteFailed(text, unknown=isinstance(error, OSError)) from error
+
+    def tap(self, heard: Callable[[str, bytes, bytes], None]) -> None:
+        """From now on tell `heard` every device, question and checked answer (PDUs), for people to see."""
+        for name, unit in self._units.items():
+            unit.tap = partial(heard, name)
 
     def statistics(self) -> dict[str, Any]:
         """Plain data for people: the line's load (0 to 1) and stretch, and each device's traffic."""

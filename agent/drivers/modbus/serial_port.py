@@ -1,26 +1,19 @@
-"""A serial port as the loop sees it: opened by pyserial in a thread, then a file that never blocks.
-
-Errors are OSError with the port's name and a way out.
-"""
+"""A serial port as the loop sees it: a file that never blocks, which a link writes to and hears from."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
-import termios
-from pathlib import Path
 from typing import Protocol
 
 import serial
 from serial.rs485 import RS485Settings
 
 from agent.drivers.modbus.options import ModbusRtuOptions
+from agent.drivers.serial_port import READ_BYTES, open_port
 
-READ_BYTES = 4096
 WRITE_BYTES_MAX = 4096
-BY_ID = Path("/dev/serial/by-id")
-PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
 class Listener(Protocol):
@@ -94,56 +87,16 @@ class SerialWire:
 
 async def open_serial(options: ModbusRtuOptions, listener: Listener) -> SerialWire:
     """The port, with its input emptied. OSError says what is in the way and what helps."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open, options))
-    try:
-        port = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_unwanted)
-        raise
+    port = await open_port(options, lambda port: _set_rs485(port, options))
     return SerialWire(port, listener)
 
 
-def _close_unwanted(opening: asyncio.Future[serial.Serial]) -> None:
-    if not opening.cancelled() and not opening.exception():
-        opening.result().close()
-
-
-def _open(options: ModbusRtuOptions) -> serial.Serial:
-    try:
-        port = serial.Serial(
-            options.port,
-            options.baudrate,
-            bytesize=options.bytesize,
-            parity=PARITIES[options.parity],
-            stopbits=options.stopbits,
-            timeout=0,
-            exclusive=True,
+def _set_rs485(port: serial.Serial, options: ModbusRtuOptions) -> None:
+    """Let the port switch the direction itself, if it is asked to."""
+    if options.rs485:
+        port.rs485_mode = RS485Settings(
+            rts_level_for_tx=options.rs485_rts_on_send,
+            rts_level_for_rx=not options.rs485_rts_on_send,
+            delay_before_tx=options.rs485_delay_before_ms / 1000,
+            delay_before_rx=options.rs485_delay_after_ms / 1000,
         )
-        if options.rs485:
-            port.rs485_mode = RS485Settings(
-                rts_level_for_tx=options.rs485_rts_on_send,
-                rts_level_for_rx=not options.rs485_rts_on_send,
-                delay_before_tx=options.rs485_delay_before_ms / 1000,
-                delay_before_rx=options.rs485_delay_after_ms / 1000,
-            )
-        port.reset_input_buffer()
-    except (OSError, ValueError, termios.error) as error:
-        raise OSError(f"cannot open {options.port}: {way_out(error, options.port)}") from error
-    return port
-
-
-def way_out(error: BaseException, port: str) -> str:
-    """What is wrong with a port, and what helps."""
-    number = getattr(error, "errno", None)
-    if number is None and isinstance(error.__cause__, OSError):
-        number = error.__cause__.errno
-    if number in (errno.EACCES, errno.EPERM):
-        return "permission denied: sudo usermod -aG dialout $USER, then log in again"
-    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        found = ", ".join(sorted(str(each) for each in BY_ID.glob("*")))
-        return f"no such port: plugged in? ports here: {found or 'none in ' + str(BY_ID)}"
-    if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in str(error):
-        return "in use by another program: end it, or give this line another port"
-    if "RS485" in str(error) or "rs485" in str(error):
-        return f"{error}: this port has no RS-485 mode of its own, set rs485 = false"
-    return str(error)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from agent.drivers.modbus.link import GarbledError, Link
 from agent.drivers.modbus.options import ModbusDeviceOptions
@@ -22,7 +23,10 @@ GATEWAY_CODES = (10, 11)  # the gateway answers for a device that does not
 
 
 class Unit:
-    """Asks one device, one request after the other. `answers` counts what it said, refusals included."""
+    """Asks one device, one request after the other. `answers` counts what it said, refusals included.
+
+    `tap` is told every question with its checked answer.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Unit:
         self.patience = Patience()
         self.silence = Episode(log, f"device {options.name}")
         self.answers = 0
+        self.tap: Callable[[bytes, bytes], None] | None = None
         self._counters = counters
         self._delay_s = profile.delay_ms / 1000
         self._asked_s = 0.0
@@ -63,6 +68,8 @@ class Unit:
                 may_repeat = False
             else:
                 self.answers += 1
+                if self.tap:
+                    self.tap(pdu, answer)
                 return answer
             finally:
                 self._asked_s = time.monotonic()

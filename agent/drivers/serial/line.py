@@ -11,21 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import serial
 from pydantic import Field, model_validator
 
 from agent.drivers.command import ReadOnly
-from agent.drivers.modbus.serial_port import READ_BYTES, way_out
 from agent.drivers.profile import DeviceOptions
 from agent.drivers.serial.decode import Decoded, Decoder, Refused
 from agent.drivers.serial.profile import BinaryFrame, SerialProfile
-from agent.model import Device, Group, Quality, Reading
+from agent.drivers.serial_port import READ_BYTES, open_port
+from agent.model import NAN, Device, Group, Quality, Reading
 from agent.schema import Name, Options
 from agent.supervise import Episode
 
@@ -88,6 +86,7 @@ class _Module:
         ]
         self.silence_s = options.silence_s
         self.heard_s = [0.0] * len(self.groups)
+        self.frames = 0
         self.troubles = [Episode(log, f"device {options.name}, group {group.name}") for group in self.groups]
 
 
@@ -110,19 +109,38 @@ class SerialLines(ReadOnly):
         self._refusals: dict[str, Episode] = {}
         self._decoder = Decoder(self._profile)
         self._last_bytes_s = 0.0
+        self._is_open = False
 
     @property
     def groups(self) -> Sequence[Group]:
         return [group for module in self._modules.values() for group in module.groups]
 
+    @property
+    def stretch(self) -> float:
+        """NaN: the modules decide when they speak."""
+        return NAN
+
+    def statistics(self) -> dict[str, Any]:
+        """Plain data for people: what became of what was heard, and the frames of each module."""
+        return {
+            "line": self.name,
+            "where": f"{self._options.port} {self._options.baudrate}",
+            "connected": self._is_open,
+            "counters": dict(self.counters),
+            "devices": {
+                module.groups[0].device.name: {"frames": module.frames} for module in self._modules.values()
+            },
+        }
+
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:
         """Listen until the port is gone (OSError); all groups are then published as bad."""
         loop = asyncio.get_running_loop()
-        port = await _opened(self._options)
+        port = await open_port(self._options)
         gone: asyncio.Future[None] = loop.create_future()
         self._decoder = Decoder(self._profile, self.counters)
         self._start_listening(loop.time())
         fd = port.fileno()
+        self._is_open = True
         try:
             loop.add_reader(fd, self._readable, fd, gone, publish)
             while not gone.done():
@@ -130,6 +148,7 @@ class SerialLines(ReadOnly):
                 self._publish_silence(publish, loop.time())
             gone.result()
         finally:
+            self._is_open = False
             loop.remove_reader(fd)
             port.close()
             publish([group.bad(self._now_ms()) for group in self.groups])
@@ -192,6 +211,7 @@ class SerialLines(ReadOnly):
             self._refused(Refused("unknown_device", text))
             return None
         module.heard_s[decoded.group] = now_s
+        module.frames += 1
         module.troubles[decoded.group].ended()
         self.episode.ended()
         return Reading(module.groups[decoded.group], self._now_ms(), decoded.values, Quality.GOOD)
@@ -203,36 +223,3 @@ class SerialLines(ReadOnly):
                     module.heard_s[at] = now_s
                     module.troubles[at].failed(f"nothing heard for {module.silence_s:g} s")
                     publish((group.bad(self._now_ms()),))
-
-
-async def _opened(options: SerialLinesOptions) -> serial.Serial:
-    """The open port. Opening goes on in its thread if we are cancelled: then it is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open, options))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_opened)
-        raise
-
-
-def _close_opened(opening: asyncio.Future[serial.Serial]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _open(options: SerialLinesOptions) -> serial.Serial:
-    """The port, ours alone, not blocking; OSError names it and a way out."""
-    try:
-        port = serial.Serial(
-            options.port,
-            options.baudrate,
-            bytesize=options.bytesize,
-            parity=options.parity[0].upper(),
-            stopbits=options.stopbits,
-            timeout=0,
-            exclusive=True,
-        )
-        port.reset_input_buffer()
-    except (OSError, ValueError, OverflowError, termios.error) as error:
-        raise OSError(f"cannot open {options.port}: {way_out(error, options.port)}") from error
-    return port

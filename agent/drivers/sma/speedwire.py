@@ -117,6 +117,7 @@ class _Meter:
         ]
         self.due_s = [0.0] * len(self.groups)
         self.heard_s = 0.0
+        self.datagrams = 0
         self.ticker_ms: int | None = None
         self.trouble = Episode(log, f"device {options.name}")
 
@@ -166,10 +167,26 @@ class SmaSpeedwire(ReadOnly):
             key=lambda meter: (meter.options.serial_number == 0) + (meter.options.susy_id == 0),
         )
         self._refusals: dict[str, Episode] = {}
+        self._is_open = False
 
     @property
     def groups(self) -> Sequence[Group]:
         return [group for meter in self._meters for group in meter.groups]
+
+    @property
+    def stretch(self) -> float:
+        """NaN: the meters decide when they speak."""
+        return NAN
+
+    def statistics(self) -> dict[str, Any]:
+        """Plain data for people: what became of what was heard, and the datagrams of each meter."""
+        return {
+            "line": self.name,
+            "where": f"udp {self._options.port} {self._options.multicast_group or 'unicast'}",
+            "connected": self._is_open,
+            "counters": dict(self.counters),
+            "devices": {meter.options.name: {"datagrams": meter.datagrams} for meter in self._meters},
+        }
 
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:
         """Listen for ever; OSError if the socket or the interface cannot be had."""
@@ -180,12 +197,14 @@ class SmaSpeedwire(ReadOnly):
         )
         for meter in self._meters:
             meter.heard_s = loop.time()
+        self._is_open = True
         try:
             while True:
                 await asyncio.sleep(1)
                 if self._publish_silence(publish, loop.time()):
                     _join(listening, self._options, anew=True)
         finally:
+            self._is_open = False
             transport.close()
             publish([group.bad(self._now_ms()) for group in self.groups])
 
@@ -216,6 +235,7 @@ class SmaSpeedwire(ReadOnly):
             self.counters["repeated"] += 1
             return []
         meter.ticker_ms, meter.heard_s = datagram.ticker_ms, now_s
+        meter.datagrams += 1
         meter.trouble.ended()
         self.episode.ended()
         return meter.readings(datagram, self._now_ms(), now_s)

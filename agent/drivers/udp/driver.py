@@ -75,6 +75,11 @@ class UdpModules:
     def groups(self) -> Sequence[Group]:
         return [module.group for module in self._modules.values()]
 
+    @property
+    def stretch(self) -> float:
+        """NaN: the modules decide when they speak."""
+        return math.nan
+
     def statistics(self) -> dict[str, Any]:
         """Plain data for people: each device's traffic, and what of it was repeated, late or lost."""
         devices = {
@@ -83,6 +88,7 @@ class UdpModules:
         return {
             "line": self.name,
             "where": f"udp {self._options.host}:{self._options.port}",
+            "connected": self._socket is not None,
             "counters": dict(self.counters),
             "devices": devices,
         }

@@ -1,5 +1,6 @@
 // Puts the page together: who is signed in, what is live, what the agent says of itself.
 
+import { Factor, offerSetup } from "./account.js";
 import { Devices } from "./devices.js";
 import { Download } from "./download.js";
 import { Refusal, Session } from "./session.js";
@@ -13,6 +14,10 @@ const session = new Session();
 const live = new Live(session);
 const devices = new Devices($("devices"), $("nothing"));
 const download = new Download(session);
+const factor = new Factor(session, () => {
+  live.stop();
+  if (session.signedIn) enter();
+});
 
 let link = { state: "connecting" };
 let status = null;
@@ -46,7 +51,7 @@ function writeStatus() {
 }
 
 async function askStatus() {
-  if (!session.signedIn || document.hidden) return;
+  if (!session.signedIn || session.mustEnrol || document.hidden) return;
   try {
     status = await (await session.get("/api/v1/status")).json();
   } catch {
@@ -62,11 +67,14 @@ function writeAll() {
   writeStatus();
   devices.rewrite();
   download.rewrite();
+  factor.rewrite();
 }
 
 function enter() {
-  $("login").hidden = true;
-  $("site").hidden = $("sign-out").hidden = false;
+  $("login").hidden = $("setup").hidden = true;
+  $("sign-out").hidden = false;
+  $("site").hidden = $("factor-open").hidden = session.mustEnrol;
+  if (session.mustEnrol) return factor.open();
   writeLink();
   live.start();
   askStatus();
@@ -74,11 +82,14 @@ function enter() {
 
 function leave(reason) {
   live.stop();
+  factor.close();
   devices.clear();
   download.clear();
   status = null;
-  $("site").hidden = $("sign-out").hidden = true;
+  $("site").hidden = $("sign-out").hidden = $("factor-open").hidden = true;
   $("login").hidden = false;
+  $("totp-ask").hidden = true;
+  $("totp").value = "";
   $("login-error").textContent = reason && t(reason);
   $("password").value = "";
   writeLink();
@@ -96,11 +107,13 @@ $("login").addEventListener("submit", async (event) => {
   button.disabled = true;
   $("login-error").textContent = "";
   try {
-    await session.signIn($("user").value.trim(), $("password").value);
-    $("password").value = "";
+    await session.signIn($("user").value.trim(), $("password").value, $("totp").value);
+    $("password").value = $("totp").value = "";
   } catch (error) {
     $("login-error").textContent = loginFault(error);
-    $("password").select();
+    const second = error instanceof Refusal && /totp|clock/.test(error.code);
+    if (second) $("totp-ask").hidden = false;
+    (second ? $("totp") : $("password")).select();
   } finally {
     button.disabled = false;
   }
@@ -133,4 +146,7 @@ setInterval(askStatus, STATUS_MS);
 
 writeAll();
 if (session.signedIn) enter();
-else leave("");
+else {
+  leave("");
+  offerSetup(session);
+}

@@ -16,7 +16,7 @@ export class Refusal extends Error {
 /** Nobody is signed in (any more). */
 export class SignedOut extends Error {}
 
-async function post(path, options) {
+export async function post(path, options) {
   // Without credentials the browser never opens its own password box on a 401.
   const reply = await fetch(path, { method: "POST", credentials: "omit", cache: "no-store", ...options });
   const body = await reply.json().catch(() => ({}));
@@ -29,6 +29,13 @@ function basic(user, password) {
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
+/** The second proof: six digits are a code of the app, anything else is a recovery code. */
+export function proof(code) {
+  const text = code.replace(/\s/g, "");
+  if (!text) return {};
+  return /^\d{6}$/.test(text) ? { totp: text } : { recovery_code: text };
+}
+
 export class Session extends EventTarget {
   #pair = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
   #renewing = null;
@@ -37,13 +44,26 @@ export class Session extends EventTarget {
     return this.#pair !== null;
   }
 
-  async signIn(user, password) {
-    this.#keep(await post("/token", { headers: { Authorization: basic(user, password) } }));
+  /** Whether all that may be done is to set up the second factor. */
+  get mustEnrol() {
+    return this.#pair?.mustEnrol === true;
+  }
+
+  /** `code` is of the authenticator app, or a recovery code, or "". */
+  async signIn(user, password, code = "") {
+    const headers = { Authorization: basic(user, password), "Content-Type": "application/json" };
+    this.#keep(await post("/token", { headers, body: JSON.stringify(proof(code)) }));
     this.dispatchEvent(new Event("in"));
+  }
+
+  /** What an answer with a new pair of tokens holds. */
+  take(body) {
+    this.#keep(body);
   }
 
   signOut(reason = "") {
     if (!this.signedIn) return;
+    if (!reason) post("/token/revoke", { body: JSON.stringify({ token: this.#pair.refresh }), keepalive: true }).catch(() => {});
     this.#pair = null;
     sessionStorage.removeItem(KEY);
     this.dispatchEvent(new CustomEvent("out", { detail: reason }));
@@ -56,17 +76,21 @@ export class Session extends EventTarget {
     return this.#pair.access;
   }
 
-  /** GET with the token; one 401 has it renewed. */
+  /** Send `body` as JSON with the token; the answer's JSON. */
+  async send(method, path, body) {
+    const headers = { "Content-Type": "application/json" };
+    return (await this.get(path, { method, headers, body: JSON.stringify(body) })).json();
+  }
+
+  /** GET (or what `options` say) with the token; one 401 about it has it renewed. */
   async get(path, options = {}) {
     for (let last = false; ; last = true) {
-      const headers = { Authorization: `Bearer ${await this.token()}` };
+      const headers = { ...options.headers, Authorization: `Bearer ${await this.token()}` };
       const reply = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
       if (reply.ok) return reply;
-      if (reply.status === 401 && !last) {
-        await this.#renew();
-        continue;
-      }
-      throw new Refusal(reply.status, await reply.json().catch(() => ({})), reply.headers.get("Retry-After"));
+      const refusal = new Refusal(reply.status, await reply.json().catch(() => ({})), reply.headers.get("Retry-After"));
+      if (last || refusal.code !== "invalid_token") throw refusal;
+      await this.#renew();
     }
   }
 
@@ -93,6 +117,7 @@ export class Session extends EventTarget {
       access: body.access_token,
       refresh: body.refresh_token,
       endsMs: Date.now() + body.expires_in * 1000,
+      mustEnrol: body.totp_enrolment_required === true,
     };
     sessionStorage.setItem(KEY, JSON.stringify(this.#pair));
   }

@@ -249,7 +249,7 @@ async def test_a_port_without_rs485_is_said() -> None:
 
 
 def test_a_port_that_is_forbidden_names_the_group() -> None:
-    from agent.drivers.modbus.serial_port import way_out
+    from agent.drivers.serial_port import way_out
 
     assert "dialout" in way_out(PermissionError(13, os.strerror(13)), "/dev/ttyUSB0")
 

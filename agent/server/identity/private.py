@@ -22,19 +22,36 @@ def make_private(file: Path) -> None:
 
 def create_once(file: Path, content: bytes) -> None:
     """Write `content` to `file`, whole or not at all; a file that is already there stays as it is."""
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+    draft = _draft(file, content)
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            _give_to_folder_owner(out.fileno(), file.parent)
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
         with suppress(FileExistsError):
             os.link(draft, file)
         _sync_folder(file.parent)
     finally:
         draft.unlink()
+
+
+def replace_private(file: Path, content: bytes) -> None:
+    """Write `content` to `file`, whole or not at all, in place of what is there."""
+    draft = _draft(file, content)
+    try:
+        draft.replace(file)
+    except OSError:
+        draft.unlink()
+        raise
+    _sync_folder(file.parent)
+
+
+def _draft(file: Path, content: bytes) -> Path:
+    """A private file beside `file` that holds `content`, on disk."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE)
+    with os.fdopen(descriptor, "wb") as out:
+        _give_to_folder_owner(out.fileno(), file.parent)
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    return draft
 
 
 def read_private(file: Path) -> bytes:
@@ -44,7 +61,7 @@ def read_private(file: Path) -> bytes:
         if mode & 0o077:
             raise PermissionError(
                 f"{file}: expected mode 0600, found {mode:04o}: others may have read the key; "
-                "delete the file to get a new one (everyone logs in again)"
+                "delete the file to get a new one"
             )
         return source.read()
 

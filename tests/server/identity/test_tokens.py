@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import base64
-import os
-import stat
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -15,15 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.server import Role, User
-from agent.server.tokens import AUDIENCE, ISSUER, SigningKey, TokenError, Tokens, signing_key
+from agent.server.identity.sessions import Renewal
+from agent.server.identity.signing import SigningKey, SigningKeys
+from agent.server.identity.tokens import AUDIENCE, ISSUER, TokenError, Tokens
 from tests.server.conftest import Clock
 
 KEY = SigningKey("kid", b"k" * 32)
 ANA = User("ana", Role.ADMIN, 3)
+SEAT = Renewal("session", "refresh id")
 
 
-def tokens(clock: Callable[[], float] | None = None, key: SigningKey = KEY) -> Tokens:
-    return Tokens(key, timedelta(minutes=15), timedelta(days=7), clock or Clock())
+def tokens(clock: Callable[[], float] | None = None, keys: SigningKeys = (KEY,)) -> Tokens:
+    return Tokens(keys, timedelta(minutes=15), timedelta(days=7), clock or Clock())
 
 
 def claims(**changed: Any) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "sub": "ana",
         "role": "admin",
         "gen": 1,
+        "sid": "s",
         "jti": "1",
         "iat": now_s,
         "exp": now_s + 900,
@@ -53,15 +54,16 @@ def part(data: object) -> str:
 def test_what_is_issued_is_good_for_its_kind_and_time() -> None:
     clock = Clock()
     maker = tokens(clock)
-    pair = maker.issue(ANA)
+    pair = maker.issue(ANA, SEAT)
     assert pair.expires_in_s == 900
     access, refresh = maker.check(pair.access, "access"), maker.check(pair.refresh, "refresh")
     assert (access.user, access.role, access.generation) == ("ana", Role.ADMIN, 3)
+    assert (refresh.session, refresh.token_id) == SEAT
     assert access.token_id != refresh.token_id
     header = jwt.get_unverified_header(pair.access)
     assert (header["alg"], header["kid"]) == ("HS256", "kid")
     said = jwt.decode(pair.access, options={"verify_signature": False})
-    assert said.keys() == {"iss", "aud", "sub", "role", "gen", "jti", "iat", "exp", "typ"}
+    assert said.keys() == {"iss", "aud", "sub", "role", "gen", "sid", "jti", "iat", "exp", "typ"}
 
     clock.now_s += 899
     assert maker.check(pair.access, "access").user == "ana"
@@ -74,7 +76,7 @@ def test_what_is_issued_is_good_for_its_kind_and_time() -> None:
 
 
 def test_a_token_of_the_other_kind_opens_nothing() -> None:
-    pair = tokens().issue(ANA)
+    pair = tokens().issue(ANA, SEAT)
     with pytest.raises(TokenError, match="expected an access token, found a refresh token"):
         tokens().check(pair.refresh, "access")
     with pytest.raises(TokenError, match="expected a refresh token, found an access token"):
@@ -111,6 +113,10 @@ HEAD, BODY, SIGNATURE = GOOD.split(".")
         signed(claims(iss=None)),
         signed(claims(aud=None)),
         signed(claims(exp=None)),
+        signed(claims(exp="x")),
+        signed(claims(sid=None)),
+        signed(claims(iat=int(Clock().now_s) + 61)),
+        signed(claims(nbf=int(Clock().now_s) + 61)),
         signed(claims(typ=None)),
         signed(claims(typ="refresh")),
         "x" * 5000,
@@ -135,38 +141,36 @@ def test_no_text_at_all_gets_further_than_a_refusal(token: str) -> None:
         tokens().check(token, "access")
 
 
-def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
-    file = tmp_path / "token-keys.json"
-    old = os.umask(0)
-    try:
-        key = signing_key(file)
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert len(key.secret) == 32
-    assert signing_key(file) == key
-    assert [each.name for each in tmp_path.iterdir()] == ["token-keys.json"]
-    file.unlink()
-    other = signing_key(file)
-    assert other.name != key.name
-    with pytest.raises(TokenError, match="present key: log in again"):
-        tokens(key=other).check(tokens(key=key).issue(ANA).access, "access")
+def test_an_old_key_is_good_until_its_end() -> None:
+    clock = Clock()
+    old = tokens(clock).issue(ANA, SEAT)
+    fresh = SigningKey("fresh", b"f" * 32)
+    both = tokens(clock, (fresh, KEY._replace(until_s=int(clock.now_s) + 60)))
+    assert jwt.get_unverified_header(both.issue(ANA, SEAT).access)["kid"] == "fresh"
+    assert both.check(old.access, "access").user == "ana"
+    clock.now_s += 60
+    with pytest.raises(TokenError, match="present key of this agent: log in again"):
+        both.check(old.access, "access")
 
 
-def test_a_key_that_others_may_have_read_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "token-keys.json"
-    signing_key(file)
-    file.chmod(0o640)
-    with pytest.raises(PermissionError, match="expected mode 0600, found 0640"):
-        signing_key(file)
+def test_only_what_nobody_signed_is_a_forgery() -> None:
+    clock = Clock()
+    pair = tokens(clock).issue(ANA, SEAT)
+    for token, kind in (
+        (pair.access[:-7] + "x", "forged"),
+        (pair.refresh, "refused"),
+        (signed(claims(), kid="other"), "refused"),
+    ):
+        with pytest.raises(TokenError) as refusal:
+            tokens(clock).check(token, "access")
+        assert refusal.value.kind == kind
+    clock.now_s += 900
+    with pytest.raises(TokenError) as refusal:
+        tokens(clock).check(pair.access, "access")
+    assert refusal.value.kind == "expired"
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b'{"keys":[]}', b"[]", b'{"keys":[{"kid":"1","k":"c2hvcnQ"}]}', b"\xff"]
-)
-def test_a_broken_key_file_is_named(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "token-keys.json"
-    file.write_bytes(content)
-    file.chmod(0o600)
-    with pytest.raises(OSError, match=r"token-keys\.json: expected"):
-        signing_key(file)
+def test_a_pair_for_enrolment_says_so() -> None:
+    pair = tokens().issue(ANA, SEAT, enrolment=True)
+    assert tokens().check(pair.access, "access").enrolment
+    assert not tokens().check(tokens().issue(ANA, SEAT).access, "access").enrolment

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -11,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from agent.server import Role, User, UserError, Users
+from agent.server.identity import schema
 from tests.server.conftest import CHEAP
 
 PASSWORD = "correct horse"
@@ -76,7 +78,7 @@ async def test_a_hash_of_older_parameters_is_renewed(tmp_path: Path) -> None:
     async with Users(file, hasher=stronger) as users:
         assert await users.verify("ana", PASSWORD) is not None
     async with Users(file, hasher=CHEAP) as users:
-        ((hashed,),) = await users._db.execute_fetchall("SELECT password_hash FROM user")
+        ((hashed,),) = await users.database.rows("SELECT password_hash FROM user")
     assert "m=16,t=2" in hashed
 
 
@@ -132,3 +134,41 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"identity\.db: cannot be opened"):
         async with Users(file, hasher=CHEAP):
             pass
+
+
+async def test_an_unknown_name_costs_as_much_as_a_wrong_password(tmp_path: Path) -> None:
+    judged: list[str] = []
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
+            judged.append(str(hash).rpartition("$")[0].rpartition("$")[0])
+            return super().verify(hash, password)  # type: ignore[return-value]
+
+    hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
+    async with Users(tmp_path / "identity.db", hasher=hasher) as users:
+        await users.add("ana", PASSWORD)
+        await users.set_disabled("ana", True)
+        assert await users.verify("ana", "wrong password") is None
+        assert await users.verify("bea", "wrong password") is None
+    assert len(judged) == 2
+    assert judged[0] == judged[1]  # the same parameters
+
+
+async def test_only_one_of_two_first_admins_is_made(users: Users) -> None:
+    outcomes = await asyncio.gather(
+        users.add_first("ana", PASSWORD), users.add_first("bea", PASSWORD), return_exceptions=True
+    )
+    assert sorted(type(each).__name__ for each in outcomes) == ["User", "UserError"]
+    assert len(await users.list()) == 1
+
+
+async def test_a_file_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "identity.db"
+    first = (Path(schema.__file__).parent / "001_users.sql").read_text()
+    with sqlite3.connect(file) as db:
+        db.executescript(first + "PRAGMA user_version = 1;")
+        row = ("ana", "viewer", CHEAP.hash(PASSWORD), 7, 1)
+        db.execute("INSERT INTO user VALUES (?, ?, ?, ?, ?)", row)
+    db.close()
+    async with Users(file, hasher=CHEAP) as users:
+        assert await users.verify("ana", PASSWORD) == User("ana", Role.VIEWER, 7)

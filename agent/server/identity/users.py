@@ -10,7 +10,6 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import re
 import secrets
@@ -20,39 +19,36 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import aiosqlite
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from agent.server.private import make_private
-from agent.store.schema import migrate
+from agent.server.identity.database import Database, Statement
+from agent.server.identity.permissions import Role
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "agent.server.schema"
 NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 8
 PASSWORD_BYTES_MAX = 256
+USERS_MAX = 500
+HASHING_MAX = 1  # at a time: each takes 64 MiB for a moment
 
+_COLUMNS = "name, role, generation, disabled, totp_secret IS NOT NULL, totp_failures, unlocks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 
-class Role(enum.StrEnum):
-    """What a user may do, each including the one before: look; operate; administer."""
-
-    VIEWER = "viewer"
-    TECHNICIAN = "technician"
-    ADMIN = "admin"
-
-
 class User(NamedTuple):
-    """`generation` grows with each new password."""
+    """`generation` grows with whatever must end his sessions: password, role, factor, being disabled."""
 
     name: str
     role: Role
     generation: int
+    disabled: bool = False
+    second_factor: bool = False
+    totp_failures: int = 0  # wrong codes beside the right password, since the last right one
+    unlocks: int = 0  # grows when someone unlocks him
 
 
 class UserError(ValueError):
@@ -71,59 +67,79 @@ class Users:
     ) -> None:
         self._file, self._clock = file, clock
         self._hasher = hasher or PasswordHasher()  # RFC 9106, second choice: 64 MiB, 3 passes
+        self._hashing = asyncio.Semaphore(HASHING_MAX)
+        self.database = Database(file)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. OSError if it cannot be, RuntimeError if a newer agent made it."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        make_private(self._file)
-        self._db = await aiosqlite.connect(self._file)
-        try:
-            await self._db.execute("PRAGMA journal_mode = WAL")
-            await self._db.execute("PRAGMA synchronous = FULL")
-            await migrate(self._db, SCHEMA)
-            self._nobody = await asyncio.to_thread(self._hasher.hash, secrets.token_hex())
-        except sqlite3.Error as error:
-            await self._db.close()
-            raise OSError(f"{self._file}: cannot be opened: {error}") from error
-        except BaseException:
-            await self._db.close()
-            raise
+        await self.database.__aenter__()
+        self._nobody = await asyncio.to_thread(self._hasher.hash, secrets.token_hex())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._db.close()
+        await self.database.__aexit__(kind, error, trace)
 
     async def add(self, name: str, password: str, role: str = Role.VIEWER) -> User:
         """A new user. UserError says what is wrong with it."""
-        user = User(_checked_name(name), _checked_role(role), 1)
-        hashed = await self._hashed(password)
-        row = (user.name, user.role, hashed, user.generation, int(self._clock() * 1000))
+        if len(await self.list()) >= USERS_MAX:
+            raise UserError(
+                f"expected at most {USERS_MAX} users: there is no room for {name[:NAME_CHARS_MAX]}"
+            )
+        statement = await self._insertion(name, password, role, "VALUES (?, ?, ?, 1, ?)")
         try:
-            await self._write("INSERT INTO user VALUES (?, ?, ?, ?, ?)", row)
+            await self.database.write(statement)
         except sqlite3.IntegrityError as error:
             raise UserError(
                 f'user "{name}" exists already: choose another name, or set a password'
             ) from error
-        return user
+        return User(name, Role(role), 1)
+
+    async def add_first(self, name: str, password: str) -> User:
+        """The first admin. UserError if there is any user already: of two at once one wins."""
+        alone = "SELECT ?, ?, ?, 1, ? WHERE NOT EXISTS (SELECT 1 FROM user)"
+        (added,) = await self.database.write(await self._insertion(name, password, Role.ADMIN, alone))
+        if not added:
+            raise UserError("there is a user already: log in, or have an admin add you")
+        return User(name, Role.ADMIN, 1)
 
     async def set_password(self, name: str, password: str) -> User:
-        """Change a password; what was issued under the old one cannot be renewed. UserError if unknown."""
+        """Change a password; what was issued under the old one is over. UserError if unknown."""
         hashed = await self._hashed(password)
-        await self._write(
-            "UPDATE user SET password_hash = ?, generation = generation + 1 WHERE name = ?", (hashed, name)
+        return await self._change(name, "password_hash = ?, generation = generation + 1", hashed)
+
+    async def set_role(self, name: str, role: str) -> User:
+        """Change a role; what was issued under the old one is over. UserError if unknown."""
+        return await self._change(name, "role = ?, generation = generation + 1", _checked_role(role).value)
+
+    async def set_disabled(self, name: str, disabled: bool) -> User:
+        """Lock a user out at once, or let him in again. UserError if unknown."""
+        return await self._change(name, "disabled = ?, generation = generation + 1", int(disabled))
+
+    async def unlock(self, name: str) -> User:
+        """Enable, and forget failures and waits. UserError if unknown."""
+        return await self._change(name, "disabled = 0, totp_failures = 0, unlocks = unlocks + ?", 1)
+
+    async def remove(self, name: str) -> None:
+        """Forget a user. UserError if unknown."""
+        await self.known(name)
+        tables = (("recovery_code", "user"), ("session", "user"), ("user", "name"))
+        await self.database.write(
+            *((f"DELETE FROM {table} WHERE {column} = ?", (name,)) for table, column in tables)  # noqa: S608
         )
+
+    async def known(self, name: str) -> User:
+        """The user of that name. UserError if there is none."""
         user = await self.find(name)
         if user is None:
             known = ", ".join(user.name for user in await self.list()) or "none"
-            raise UserError(f'user "{name}" is not known; known users: {known}')
+            raise UserError(f'user "{name[:NAME_CHARS_MAX]}" is not known; known users: {known}')
         return user
 
     async def list(self) -> list[User]:
         """All users by name."""
-        rows = await self._db.execute_fetchall("SELECT name, role, generation FROM user ORDER BY name")
-        return [User(name, Role(role), generation) for name, role, generation in rows]
+        return [_user(row) for row in await self.database.rows(f"SELECT {_COLUMNS} FROM user ORDER BY name")]  # noqa: S608
 
     async def find(self, name: str) -> User | None:
         """The user of that name (in any case), as it is now."""
@@ -137,27 +153,31 @@ class Users:
         given = _normal(password)
         if len(given) > PASSWORD_BYTES_MAX:
             return None
-        if not await asyncio.to_thread(self._matches, hashed, given) or user is None:
+        async with self._hashing:
+            matches = await asyncio.to_thread(self._matches, hashed, given)
+        if not matches or user is None:
             return None
         if self._hasher.check_needs_rehash(hashed):
             await self._renew(user.name, hashed, given)
         return user
 
     async def _find(self, name: str) -> tuple[User, str] | None:
-        rows = await self._db.execute_fetchall(
-            "SELECT name, role, generation, password_hash FROM user WHERE name = ?", (name,)
+        rows = await self.database.rows(
+            f"SELECT {_COLUMNS}, password_hash FROM user WHERE name = ?",  # noqa: S608
+            (name,),
         )
-        for known, role, generation, hashed in rows:
-            return User(known, Role(role), generation), hashed
+        for *row, hashed in rows:
+            return _user(row), hashed
         return None
 
-    async def _write(self, sql: str, row: Sequence[object]) -> None:
-        try:
-            await self._db.execute(sql, row)
-            await self._db.commit()
-        except sqlite3.Error:
-            await self._db.rollback()  # or the file stays locked for everyone
-            raise
+    async def _insertion(self, name: str, password: str, role: str, tail: str) -> Statement:
+        row = (_checked_name(name), _checked_role(role).value, await self._hashed(password))
+        columns = "name, role, password_hash, generation, created_ms"
+        return f"INSERT INTO user ({columns}) {tail}", (*row, int(self._clock() * 1000))
+
+    async def _change(self, name: str, change: str, value: object) -> User:
+        await self.database.write((f"UPDATE user SET {change} WHERE name = ?", (value, name)))  # noqa: S608
+        return await self.known(name)
 
     def _matches(self, hashed: str, given: bytes) -> bool:
         try:
@@ -166,16 +186,22 @@ class Users:
             return False
 
     async def _hashed(self, password: str) -> str:
-        return await asyncio.to_thread(self._hasher.hash, _checked_password(password))
+        given = _checked_password(password)
+        async with self._hashing:
+            return await asyncio.to_thread(self._hasher.hash, given)
 
     async def _renew(self, name: str, old: str, given: bytes) -> None:
         hashed = await asyncio.to_thread(self._hasher.hash, given)
         try:
-            await self._write(
-                "UPDATE user SET password_hash = ? WHERE name = ? AND password_hash = ?", (hashed, name, old)
-            )
+            sql = "UPDATE user SET password_hash = ? WHERE name = ? AND password_hash = ?"
+            await self.database.write((sql, (hashed, name, old)))
         except sqlite3.Error as error:  # the login is good all the same; the next one tries again
             log.warning("users: cannot renew the hash of %s: %s", name, error)
+
+
+def _user(row: Sequence[Any]) -> User:
+    name, role, generation, disabled, second_factor, totp_failures, unlocks = row
+    return User(name, Role(role), generation, bool(disabled), bool(second_factor), totp_failures, unlocks)
 
 
 def _normal(password: str) -> bytes:

@@ -25,10 +25,15 @@ class _Record(NamedTuple):
 
 
 class Throttle:
-    """`most_s` is the longest wait; `clock` counts seconds and never goes back."""
+    """`most_s` is the longest wait; `clock` counts seconds and never goes back.
 
-    def __init__(self, most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most_s, self._clock = most_s, clock
+    Failures are forgotten `forget_s` after the last one; longer than `most_s`, or waiting would forgive.
+    """
+
+    def __init__(
+        self, most_s: float, clock: Callable[[], float] = time.monotonic, *, forget_s: float = FORGET_S
+    ) -> None:
+        self._most_s, self._clock, self._forget_s = most_s, clock, forget_s
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def __len__(self) -> int:
@@ -43,7 +48,7 @@ class Throttle:
         """`key` has tried and failed."""
         now = self._clock()
         record = self._records.pop(key, None)
-        failures = record.failures + 1 if record and now - record.last_s < FORGET_S else 1
+        failures = record.failures + 1 if record and now - record.last_s < self._forget_s else 1
         wait_s = (
             min(self._most_s, 2.0 ** min(failures - FREE_FAILURES, 30)) if failures >= FREE_FAILURES else 0
         )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.server import throttle
-from agent.server.throttle import Throttle, peer_key
+from agent.server.identity import throttle
+from agent.server.identity.throttle import Throttle, peer_key
 from tests.server.conftest import Clock
 
 

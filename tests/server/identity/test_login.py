@@ -119,7 +119,7 @@ async def test_a_refresh_token_ends_with_time_kind_and_password(site: Site) -> N
         await refused(reply, 400, "invalid_grant", "expected a refresh token, found an access token")
     await site.server.users.set_password("ana", PASSWORD + "!")
     async with site.http.post("/token/refresh", json={"refresh_token": pair["refresh_token"]}) as reply:
-        await refused(reply, 400, "invalid_grant", "the password was changed")
+        await refused(reply, 400, "invalid_grant", "his password or his role was changed")
     pair = await site.login(password=PASSWORD + "!")
     site.clock.now_s += 7 * 86400
     async with site.http.post("/token/refresh", json={"refresh_token": pair["refresh_token"]}) as reply:

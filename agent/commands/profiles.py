@@ -1,0 +1,159 @@
+"""`profile`: what a datasheet says, and every fault of one."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from agent.commands.terminal import EXIT_FAULTY, EXIT_WELL, table
+from agent.drivers import PROFILES
+from agent.drivers.modbus.pdu import is_bit_table
+from agent.drivers.modbus.profile import ModbusGroup, ModbusProfile
+from agent.drivers.profile import BUILT_IN, find
+from agent.schema import NAME_PATTERN, Fault, FaultyFile, load_toml, read
+
+if TYPE_CHECKING:
+    from agent.commands.terminal import Commands
+
+BLOCKS_SHOWN = 32
+
+
+def add_to(commands: Commands) -> None:
+    """`profile check FILE`, `profile list`."""
+    text = "datasheets of device types: what there is, and what is wrong with one"
+    actions = commands.add_parser("profile", help=text, description=text).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    text = "find every fault of a profile, and say what it holds, asks and may write"
+    check = actions.add_parser("check", help=text, description=text)
+    check.add_argument("file", type=Path, metavar="FILE", help="a .toml file, or the name of a built-in one")
+    check.set_defaults(command=_check)
+    text = "the profiles that there are"
+    listing = actions.add_parser("list", help=text, description=text)
+    listing.add_argument("--profile-dir", type=Path, help="your own profiles too")
+    listing.set_defaults(command=_list)
+
+
+def read_profile(file: Path) -> BaseModel:
+    """The profile in `file`, of whichever driver; FaultyFile with every fault of it."""
+    written = load_toml(file).get("driver")
+    known = ", ".join(f'"{each}"' for each in PROFILES)
+    if not isinstance(written, str):
+        raise FaultyFile([Fault(str(file), "driver", f"expected one of {known}, found none")])
+    if written not in PROFILES:
+        near = difflib.get_close_matches(written, PROFILES, n=1)
+        hint = f", did you mean '{near[0]}'?" if near else ""
+        raise FaultyFile([Fault(str(file), "driver", f'expected one of {known}, found "{written}"{hint}')])
+    return read(PROFILES[written], file)
+
+
+def profiles_in(folder: Path | None) -> dict[str, ModbusProfile]:
+    """Every Modbus profile by name: the built-in ones, and those in `folder`, which win.
+
+    FaultyFile if one in `folder` cannot be read; OSError if it is no folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise OSError(f"expected a folder with profiles, found none at {folder}")
+    read_ones = {file.stem: read_profile(file) for file in _files(folder)}
+    return {name: each for name, each in read_ones.items() if isinstance(each, ModbusProfile)}
+
+
+def _files(folder: Path | None) -> Iterator[Path]:
+    for each in (BUILT_IN, folder):
+        if each is not None:
+            yield from sorted(each.glob("*.toml"))
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    rows: dict[str, tuple[str, ...]] = {}
+    faults: list[Fault] = []
+    for file in _files(arguments.profile_dir):
+        try:
+            profile: Any = read_profile(file)
+        except FaultyFile as faulty:
+            faults += faulty.faults
+            continue
+        points = sum(len(group.point) for group in profile.group)
+        rows[file.stem] = (file.stem, profile.driver, str(points), profile.title)
+    print(table(("NAME", "DRIVER", "POINTS", "WHAT IT IS"), [rows[name] for name in sorted(rows)]))
+    return _told(faults)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    file: Path = arguments.file
+    if not file.exists() and not file.suffix and len(file.parts) == 1:
+        file = find(str(file), ())
+    try:
+        profile: Any = read_profile(file)
+    except FaultyFile as faulty:
+        return _told(faulty.faults)
+    print(f"{file}: well: {profile.title}, driver {profile.driver}")
+    for text in (*_contents(profile), *_writable(profile), *_hints(file, profile)):
+        print(text)
+    return EXIT_WELL
+
+
+def _told(faults: Any) -> int:
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if faults:
+        print(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", file=sys.stderr)
+    return EXIT_FAULTY if faults else EXIT_WELL
+
+
+def _contents(profile: Any) -> Iterator[str]:
+    """Each group: its points, and for Modbus the requests of a poll."""
+    for group in profile.group:
+        interval_s = getattr(group, "interval_s", 0)
+        often = f", every {interval_s:g} s" if interval_s else ", as the device sends it"
+        yield f"\ngroup {group.name}: {len(group.point)} points{often}"
+        names = ", ".join(
+            f"{point.name} [{point.unit}]" if point.unit else point.name for point in group.point
+        )
+        yield f"  {names}"
+        if isinstance(profile, ModbusProfile):
+            yield from _requests(profile, group)
+
+
+def _requests(profile: ModbusProfile, group: ModbusGroup) -> Iterator[str]:
+    blocks = profile.blocks(group)
+    registers = sum(block.width for block in blocks if not is_bit_table(block.table))
+    bits = sum(block.width for block in blocks if is_bit_table(block.table))
+    parts = [f"{registers} registers"] if registers else []
+    parts += [f"{bits} bits"] if bits else []
+    yield f"  {len(blocks)} request{'s' if len(blocks) > 1 else ''} a poll, {' and '.join(parts)}:"
+    yield from (f"    {block} ({block.width})" for block in blocks[:BLOCKS_SHOWN])
+    if len(blocks) > BLOCKS_SHOWN:
+        yield f"    and {len(blocks) - BLOCKS_SHOWN} more: is max_gap too small?"
+
+
+def _writable(profile: Any) -> Iterator[str]:
+    """What may be written, in which limits, and what the device does when we go silent."""
+    points = [point for group in profile.group for point in group.point if getattr(point, "writable", False)]
+    yield f"\nwritable: {len(points) or 'nothing'}"
+    for point in points:
+        yield f"  {point.name}: {_limits(point)}"
+        yield f"    when we go silent: {point.on_silence}"
+
+
+def _limits(point: Any) -> str:
+    if point.states:
+        return ", ".join(f"{code} {word}" for code, word in point.states.items())
+    ends = {"from": point.min, "to": point.max, "in steps of": getattr(point, "step", None)}
+    said = " ".join(f"{word} {value:g}" for word, value in ends.items() if value is not None)
+    return f"{said or 'no limits: give it min and max'} {point.unit}".rstrip()
+
+
+def _hints(file: Path, profile: Any) -> Iterator[str]:
+    """What is allowed and yet a pity."""
+    if not re.fullmatch(NAME_PATTERN, file.stem):
+        yield f"\nhint: rename it: a profile is named by letters, digits, '-' and '_', found {file.stem!r}"
+    if isinstance(profile, ModbusProfile) and not profile.fingerprint:
+        yield "\nhint: without a [[fingerprint]] `uicps-agent scan` cannot recognise this device"

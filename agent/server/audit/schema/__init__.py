@@ -1,0 +1,1 @@
+"""The schema of audit.db as numbered files."""
