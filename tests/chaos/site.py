@@ -194,6 +194,6 @@ class Site:
             while batch := await store.read_after(seq, 1000):
                 seq = batch[-1][0]
                 for _, (group, time_ms, values, quality) in batch:
-                    if group.device.name != "agent" and quality is not Quality.BAD:
+                    if group.points[0].name == "count" and quality is not Quality.BAD:
                         found[group.device.name, time_ms] = values[0]
         return found
