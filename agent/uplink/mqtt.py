@@ -335,6 +335,10 @@ class Session(aiomqtt.Client):
         self._wake()
 
     def _on_disconnect(self, *args: Any) -> None:
+        if self._connected.cancelled():  # left while connecting: aiomqtt would ask it for its error
+            if not self._disconnected.done():
+                self._disconnected.set_result(None)
+            return
         super()._on_disconnect(*args)
         if not self._connected.done():
             self._connected.set_exception(HungUpError("cannot connect: the peer hung up"))

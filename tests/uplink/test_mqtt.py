@@ -113,6 +113,29 @@ async def test_an_end_that_comes_with_the_welcome_is_an_end(free_port: Callable[
     server.close()
 
 
+async def test_a_connection_that_is_left_while_it_is_made_ends_without_a_word(
+    free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    met = asyncio.Event()
+
+    async def door(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        met.set()
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+    port = free_port()
+    server = await asyncio.start_server(door, "127.0.0.1", port)
+    task = asyncio.create_task(session(port).__aenter__())
+    await met.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.2)
+    server.close()
+    assert task.cancelled()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 async def test_a_message_that_is_too_large_is_named(board: FakeThingsBoard) -> None:
     with pytest.raises(ConnectionError, match="larger than the centre takes"):
         async with session(board) as link:
