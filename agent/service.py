@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent import __version__
 from agent.clock import Clock
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
@@ -29,7 +30,7 @@ from agent.server import Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
 from agent.timekeeping import Timekeeper
-from agent.uplink import ThingsBoard, open_uplink
+from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,8 @@ class Service:
                 Store(self._config.data_dir / "readings.db", options.store)
             )
             hub.listen(store.append)
-            uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
-            for uplink in uplinks:
-                store.cursor(uplink.name)  # from now on the store keeps for it what it has not delivered
+            uplink_dir = self._config.data_dir / "uplinks"
+            uplinks = open_uplinks(options.uplink, store, uplink_dir, options.agent.site)
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
@@ -88,6 +88,19 @@ class Service:
             )
             for group in health.groups:
                 hub.declare(group)
+            settings = Settings(uplink_dir / "settings.json", SETTINGS)
+            await settings.load()
+            for uplink in uplinks:
+                if isinstance(uplink, ThingsBoard):
+                    await let_talk(
+                        uplink,
+                        uplink_dir,
+                        hub=hub,
+                        dispatch=dispatch,
+                        settings=settings,
+                        status=health.status,
+                        version=__version__,
+                    )
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
@@ -137,7 +150,7 @@ async def _line(line: Driver, publish: Listener) -> None:
     await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
 
 
-async def _uplink(uplink: ThingsBoard) -> None:
+async def _uplink(uplink: Uplink) -> None:
     await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
 
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "supervise", "drivers"},
     "control": {"model", "schema"},
-    "uplink": {"model", "schema", "supervise", "store"},
+    "uplink": {"model", "schema", "supervise", "store", "hub", "dispatch"},
     "centre": {"model", "schema", "supervise", "uplink"},
     "localtime": set(),
     "tariff": {"model", "schema", "localtime"},
@@ -32,6 +32,7 @@ ALLOWED = {
     "server": {"model", "schema", "supervise", "hub", "store"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
+        "",
         "clock",
         "timekeeping",
         "config",

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import aiosqlite
 
 from agent.model import Group, Quality, Reading
-from agent.store import layout, ledger, segments
+from agent.store import layout, ledger, outbox, segments
 from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
     """What a file holds when it is opened."""
 
     last_seq: int
-    cursors: dict[str, int]
+    standings: dict[str, outbox.Standing]
     counters: dict[str, int]
 
 
@@ -173,10 +173,9 @@ class Disk:
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""
-        cursors = await self._db.execute_fetchall("SELECT name, seq FROM cursor")
         counters = await self._db.execute_fetchall("SELECT name, count FROM counter")
         last = await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        return Kept(last, dict(map(tuple, cursors)), dict(map(tuple, counters)))
+        return Kept(last, await outbox.load(self._db), dict(map(tuple, counters)))
 
     async def _number(self, sql: str) -> int:
         ((value,),) = await self._db.execute_fetchall(sql)
@@ -201,18 +200,18 @@ class Disk:
         self,
         first: int,
         batch: Sequence[Reading],
-        cursors: Mapping[str, int | None],
+        out: outbox.Changes,
         counters: Mapping[str, int],
         deltas: ledger.Deltas,
     ) -> None:
-        """`batch`, numbered from `first` on, cursors (None: forget it), counters and what the ledger has
+        """`batch`, numbered from `first` on, what the uplinks have done, counters and what the ledger has
         to add, in one transaction."""
         new = {reading.group for reading in batch} - self._ids.keys()
         try:
             async with self.transaction(commits_itself=True):
                 for group in new:
                     self._ids[group] = await self._group_id(group)
-                await self._aside(self._write, self._rows(first, batch), cursors, counters, deltas)
+                await self._aside(self._write, self._rows(first, batch), out, counters, deltas)
         except sqlite3.Error:
             for group in new:  # what was given out in the lost transaction is not on disk
                 self._ids.pop(group, None)
@@ -223,17 +222,14 @@ class Disk:
     def _write(
         self,
         rows: Iterable[tuple[object, ...]],
-        cursors: Mapping[str, int | None],
+        out: outbox.Changes,
         counters: Mapping[str, int],
         deltas: ledger.Deltas,
     ) -> None:
         """All of a commit at once: a hop to the thread costs more than many a statement."""
         db = self._raw
         db.executemany(INSERT_READING, rows)
-        kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
-        gone = [(name,) for name, seq in cursors.items() if seq is None]
-        db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept)
-        db.executemany("DELETE FROM cursor WHERE name = ?", gone)
+        outbox.write(db, out)
         db.executemany(SET_COUNTER, counters.items())
         self._ledger.enter(db, deltas)
         db.commit()

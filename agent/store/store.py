@@ -31,6 +31,7 @@ from agent.store.history import Columns, History, ReadingSteps, Steps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
+from agent.store.outbox import Outbox
 from agent.store.rescue import WAY_OUT, is_broken
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
@@ -51,14 +52,15 @@ class Store:
     ) -> None:
         self._options = options = options or StoreOptions()
         self._disk = Disk(file)
-        self._budget = Budget(self._disk, file.parent, options, self._unsent, lambda: bool(self._cursors))
+        self.outbox = Outbox()
+        self._budget = Budget(
+            self._disk, file.parent, options, self.outbox.unsent, lambda: self.outbox.has_uplinks
+        )
         self._journal = Journal(file.with_suffix(".journal"))
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
         self._committed = 0
-        self._cursors: dict[str, int] = {}
-        self._cursors_kept: dict[str, int] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
@@ -79,10 +81,10 @@ class Store:
             await stack.enter_async_context(self._disk)
             await self._recover(stack)
             kept = await self._disk.kept()
-            self._cursors, self._cursors_kept = dict(kept.cursors), kept.cursors
+            self.outbox.load(kept.standings)
             counters = (kept.counters.get(f"discarded_{name}", 0) for name in Discarded._fields)
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
-            self._committed = max(kept.last_seq, *kept.cursors.values(), 0)
+            self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
             self._budget.used_bytes = await self._disk.size_bytes()
             stack.push_async_callback(self._last_commit)
@@ -189,20 +191,19 @@ class Store:
     async def _write(self) -> None:
         """What has come since the last commit, in one transaction."""
         first, last = self._committed + 1, self.last_seq
-        cursors, discarded = dict(self._cursors), self._budget.discarded
-        changed: dict[str, int | None] = dict(cursors.items() - self._cursors_kept.items())
-        changed |= dict.fromkeys(self._cursors_kept.keys() - cursors.keys())
+        out, discarded = self.outbox.changes(), self._budget.discarded
         batch = self._recent[first - self._recent_first :]
         counters = discarded.counters() if discarded != self._discarded_kept else {}
         deltas = self.ledger.take()
-        if not (batch or changed or deltas or counters):
+        if not (batch or out or deltas or counters):
             return
         try:
-            await self._disk.write(first, batch, changed, counters, deltas)
+            await self._disk.write(first, batch, out, counters, deltas)
         except BaseException:
             self.ledger.add(deltas)
             raise
-        self._committed, self._cursors_kept, self._discarded_kept = last, cursors, discarded
+        self._committed, self._discarded_kept = last, discarded
+        self.outbox.committed(out)
         self._commits += 1
 
     def _journal_anew(self) -> None:
@@ -220,7 +221,7 @@ class Store:
     def _give_up(self, until: int, rule: str) -> int:
         """Count what is not committed up to `until` as given up, and forget it; how many nobody had."""
         first = self._committed + 1
-        wanted = self._unsent(first, until)
+        wanted = self.outbox.unsent(first, until)
         unsent = 0
         for spans, sent in ((wanted, False), (between(first, until, wanted), True)):
             for start, end in spans:
@@ -240,11 +241,6 @@ class Store:
         if surplus > 0:
             del self._recent[:surplus]
             self._recent_first += surplus
-
-    def _unsent(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The parts of `first` to `last` that an uplink has yet to deliver; all of it without uplinks."""
-        delivered = min(self._cursors.values(), default=0)
-        return [(max(first, delivered + 1), last)] if delivered < last else []
 
     # ---------------------------------------------------------------- a broken file
 
@@ -270,7 +266,8 @@ class Store:
         self._broken = None
         again = self._committed - kept
         self.ledger.acquired(self._recent[:again])  # the new file's ledger has never heard of them
-        self._committed, self._cursors_kept, self._discarded_kept = kept, {}, Discarded()
+        self._committed, self._discarded_kept = kept, Discarded()
+        self.outbox.lost()
 
     # ---------------------------------------------------------------- time
 
@@ -321,26 +318,6 @@ class Store:
         return self.last_seq if self._held_from is None else self._held_from - 1
 
     # ---------------------------------------------------------------- out
-
-    def cursor(self, name: str) -> int:
-        """The last `seq` that uplink `name` has delivered; a new uplink starts at the oldest reading."""
-        return self._cursors.setdefault(name, 0)
-
-    def delivered(self, name: str, seq: int) -> None:
-        """Uplink `name` has delivered everything up to `seq`; kept with the next commit."""
-        self._cursors[name] = seq
-
-    def forget_cursor(self, name: str) -> None:
-        """There is nothing of its own to deliver for `name` any more."""
-        self._cursors.pop(name, None)
-
-    def cursors_under(self, prefix: str) -> list[str]:
-        """Names of the cursors that begin with `prefix`."""
-        return [name for name in self._cursors if name.startswith(prefix)]
-
-    def backlog(self, name: str) -> int:
-        """How many readings uplink `name` has yet to deliver (those discarded since count as done)."""
-        return self.last_seq - self._cursors.get(name, 0)
 
     async def wait_beyond(self, seq: int) -> None:
         """Return once there is a reading newer than `seq` to deliver."""

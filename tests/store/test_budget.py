@@ -26,11 +26,11 @@ def options(discard: str, free_min_mb: int = 0) -> StoreOptions:
 
 async def overfill(store: Store, count: int = 16_000, *, delivered: int = 0) -> None:
     """About 13 MB into 8; the first `delivered` are sent."""
-    store.delivered("center", 0)
+    store.outbox.progress("center")
     for at in range(0, count, 500):
         store.append([noise(each) for each in range(at, at + 500)])
         if at < delivered:
-            store.delivered("center", store.last_seq)
+            store.outbox.passed("center", 1, store.last_seq)
         await store.commit()
         await store.upkeep.once()
 
@@ -102,7 +102,7 @@ async def test_nothing_new_is_taken_until_there_is_room_again(tmp_path: Path) ->
         assert seqs == list(range(1, len(seqs) + 1))
         found = await accounts(store)
         assert found == {"acquired": 16_000, "newest/unsent": 16_000 - len(seqs)}
-        store.delivered("center", len(seqs))
+        store.outbox.passed("center", 1, len(seqs))
         await store.commit()
         await store.upkeep.once()
         assert store.state.pressure in {"", "history"}

@@ -193,8 +193,8 @@ async def main():
         while True:
             store.append(some(100, store.last_seq))
             await store.commit()
-            done = store.cursor("center")
-            store.delivered("center", store.last_seq)
+            done = store.outbox.progress("center").beyond
+            store.outbox.passed("center", 1, store.last_seq)
             store.ledger.delivered("center", some(store.last_seq - done, done))
             print(store.state.committed_seq, flush=True)
             await store.upkeep.seal()
@@ -229,10 +229,13 @@ async def test_the_files_as_a_power_cut_leaves_them_are_a_whole_log(tmp_path: Pa
                 found = await everything(store)
                 assert [seq for seq, _ in found] == list(range(1, len(found) + 1))
                 assert [bits(each) for _, each in found] == [bits(each) for each in some(len(found), 0)]
-                assert store.cursor("center") <= len(found)
+                assert store.outbox.progress("center").beyond <= len(found)
                 rows = await store.ledger.rows(0, 10**13)
                 assert sum(row.acquired for row in rows) == len(found)
-                assert sum(row.delivered.get("center", 0) for row in rows) == store.cursor("center")
+                assert (
+                    sum(row.delivered.get("center", 0) for row in rows)
+                    == store.outbox.progress("center").beyond
+                )
 
 
 async def test_a_backup_is_of_one_moment_and_comes_back(
@@ -312,7 +315,7 @@ async def test_a_file_of_an_older_agent_is_brought_up_to_date_with_all_it_holds(
         db.execute("INSERT INTO counter VALUES ('discarded_unsent', 7)")
     async with Store(file, chunk_size=SIZE) as store:
         await store.upkeep.once()
-        assert store.cursor("center") == 3000
+        assert store.outbox.progress("center").beyond == 3000
         assert store.state.discarded_unsent == 7
         assert [bits(each) for _, each in await everything(store)] == [bits(each) for each in readings]
     with sqlite3.connect(file) as db:

@@ -69,7 +69,7 @@ async def test_what_the_size_costs_is_counted_by_device_and_hour(tmp_path: Path)
         for at in range(40):
             store.append([Reading(wide, at * HOUR_MS // 4 + n, (1.5,) * 500) for n in range(100)])
             if at < 10:
-                store.delivered("center", store.last_seq)
+                store.outbox.passed("center", 1, store.last_seq)
             await store.commit()
             await store.upkeep.trim()
         rows = await whole(store)
@@ -94,11 +94,11 @@ async def main():
         for at in range(50):
             batch = readings(10, at * 1_000_000)
             store.append(batch)
-            store.delivered("center", store.last_seq)
+            store.outbox.passed("center", 1, store.last_seq)
             store.ledger.delivered("center", batch)
             if at % 7 == 3:
                 await store.commit()
-        print(store.cursor("center"), flush=True)
+        print(store.outbox.progress("center").beyond, flush=True)
         os.kill(os.getpid(), 9)
 
 asyncio.run(main())
@@ -112,8 +112,11 @@ async def test_after_kill_9_it_says_what_the_log_says(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db") as store:
         rows = await whole(store)
         assert sum(row.acquired for row in rows) == store.last_seq == 500
-        assert sum(row.delivered["center"] for row in rows if row.delivered) == store.cursor("center")
-        assert 0 < store.cursor("center") < 500
+        assert (
+            sum(row.delivered["center"] for row in rows if row.delivered)
+            == store.outbox.progress("center").beyond
+        )
+        assert 0 < store.outbox.progress("center").beyond < 500
 
 
 async def test_readings_that_get_another_time_move_to_their_hour(tmp_path: Path) -> None:
