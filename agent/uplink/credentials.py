@@ -129,7 +129,7 @@ def secret(file: Path) -> str:
     return text
 
 
-def keep_secret(file: Path, text: str) -> None:
+def keep_private(file: Path, text: str) -> None:
     """Write `file` so that only we can read it, and so that a power cut leaves the old one or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(file.name + ".new")

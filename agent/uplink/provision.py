@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from agent.uplink.credentials import SECRET_CHARS_MAX, CredentialOptions, keep_secret, secret
+from agent.uplink.credentials import SECRET_CHARS_MAX, CredentialOptions, keep_private, secret
 from agent.uplink.mqtt import Session
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ async def provision(session: Session, options: CredentialOptions, file: Path) ->
         await session.subscribe_to(RESPONSE)
         answer = await _ask(session, request)
     token = _token(answer)
-    await asyncio.to_thread(keep_secret, file, token + "\n")
+    await asyncio.to_thread(keep_private, file, token + "\n")
     log.info("provisioned: the centre's token is in %s", file)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from agent.config import load
 from agent.schema import FaultyFile
 from agent.store import Store
-from agent.uplink.credentials import CredentialOptions, keep_secret, login, secret, tls_context
+from agent.uplink.credentials import CredentialOptions, keep_private, login, secret, tls_context
 from agent.uplink.provision import _token
 from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions
 from tests.conftest import until
@@ -201,10 +201,10 @@ def test_check_finds_what_is_wrong_with_the_files(tmp_path: Path, authority: Aut
 
 def test_a_secret_is_read_anew_and_written_whole(tmp_path: Path) -> None:
     kept = tmp_path / "deep" / "token"
-    keep_secret(kept, "one\n")
+    keep_private(kept, "one\n")
     ours = CredentialOptions.model_validate({"token_file": kept})
     assert login(ours).username == "one"
-    keep_secret(kept, "two\n")
+    keep_private(kept, "two\n")
     assert login(ours).username == "two"
     assert [each.name for each in kept.parent.iterdir()] == ["token"]
     assert tls_context(ours) is None
