@@ -19,7 +19,7 @@ ALLOWED = {
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "drivers"},
     "control": {"model", "schema"},
-    "uplink": {"model", "schema", "supervise", "store"},
+    "uplink": {"model", "schema", "supervise", "store", "hub", "dispatch"},
     "centre": {"model", "schema", "supervise", "uplink"},
     "clock": set(),
     "notify": {"supervise"},

@@ -138,13 +138,15 @@ class Session(aiomqtt.Client):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and issubclass(kind, OSError):
+        if isinstance(error, OSError) or (isinstance(error, BaseExceptionGroup) and error.subgroup(OSError)):
             # The link is bad: a polite DISCONNECT would wait for it again.
             self._cut()
             with contextlib.suppress(TimeoutError, aiomqtt.MqttError):
                 await asyncio.wait_for(asyncio.shield(self._disconnected), 1)
         with contextlib.suppress(aiomqtt.MqttError):
             await super().__aexit__(kind, error, trace)
+        if self.gone.done() and not self.gone.cancelled():
+            self.gone.exception()  # known by now; asyncio would log it as lost
 
     @property
     def gone(self) -> asyncio.Future[None]:

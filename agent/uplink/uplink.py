@@ -148,7 +148,7 @@ class Uplink(ABC):
             try:
                 await self._run_once()
             except* OSError as group:
-                error = group.exceptions[0]
+                error = _first(group)
                 self._last_error = str(error)
                 self._rival.suspect(error, delivered=self.delivery.idle)
                 raise
@@ -193,6 +193,14 @@ class Uplink(ABC):
             await work
             for task in others:
                 task.cancel()
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """One error of those that ended a connection; companions have groups of their own."""
+    error: Exception | BaseExceptionGroup[Exception] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _whole(companion: Callable[[Session], Awaitable[None]], session: Session) -> None:
