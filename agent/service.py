@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent import __version__
 from agent.clock import Clock
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
@@ -29,7 +30,7 @@ from agent.server import Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
 from agent.timekeeping import Timekeeper
-from agent.uplink import Uplink, open_uplinks
+from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,19 @@ class Service:
                 publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
             )
             hub.declare(health.group)
+            settings = Settings(uplink_dir / "settings.json", SETTINGS)
+            await settings.load()
+            for uplink in uplinks:
+                if isinstance(uplink, ThingsBoard):
+                    await let_talk(
+                        uplink,
+                        uplink_dir,
+                        hub=hub,
+                        dispatch=dispatch,
+                        settings=settings,
+                        status=health.status,
+                        version=__version__,
+                    )
             self._health = health
             server = Server(options.server, hub, store, self._config.data_dir, health.status)
             await stack.enter_async_context(server)

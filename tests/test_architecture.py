@@ -28,6 +28,7 @@ ALLOWED = {
     "server": {"model", "schema", "supervise", "hub", "store"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
+        "",
         "clock",
         "timekeeping",
         "config",

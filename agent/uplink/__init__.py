@@ -9,10 +9,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from agent.store import Store
+from agent.uplink.companion import let_talk
 from agent.uplink.credentials import SECRET_KEYS, certificate_faults, secret
 from agent.uplink.plain_mqtt import PlainMqtt, PlainMqttOptions
+from agent.uplink.settings import Setting, Settings
 from agent.uplink.thingsboard import ThingsBoard, ThingsBoardOptions
 from agent.uplink.uplink import Uplink, UplinkState
+from agent.uplink.wishes import SETTINGS
 
 UplinkOptions = Annotated[ThingsBoardOptions | PlainMqttOptions, Field(discriminator="kind")]
 UPLINKS = {"thingsboard": ThingsBoard, "mqtt": PlainMqtt}
@@ -56,15 +59,19 @@ def standby_faults(tables: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[
 
 __all__ = [
     "SECRET_KEYS",
+    "SETTINGS",
     "UPLINKS",
     "PlainMqtt",
     "PlainMqttOptions",
+    "Setting",
+    "Settings",
     "ThingsBoard",
     "ThingsBoardOptions",
     "Uplink",
     "UplinkOptions",
     "UplinkState",
     "certificate_faults",
+    "let_talk",
     "open_uplinks",
     "secret",
     "standby_faults",

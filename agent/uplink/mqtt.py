@@ -56,6 +56,10 @@ class HungUpError(ConnectionError):
     """The peer took our CONNECT and closed the connection without an answer."""
 
 
+class SubscriptionRefusedError(ConnectionError):
+    """The broker does not let us subscribe; the connection stands."""
+
+
 class TakenOverError(ConnectionError):
     """The centre ended our session for another one with the same credentials (MQTT 5 says so)."""
 
@@ -214,7 +218,7 @@ class Session(aiomqtt.Client):
         self.check()
 
     async def subscribe_to(self, *filters: str) -> None:
-        """Subscribe with QoS 1. ConnectionError if one is refused."""
+        """Subscribe with QoS 1. SubscriptionRefusedError if one is refused."""
         try:
             granted = await self.subscribe([(name, 1) for name in filters])
             heed_cancellation()
@@ -224,7 +228,7 @@ class Session(aiomqtt.Client):
         reasons = [getattr(code, "value", code) for code in granted]  # of MQTT 5, or bare numbers
         for name, reason in zip(filters, reasons, strict=True):
             if reason >= 0x80:
-                raise ConnectionError(f"the centre refuses the subscription to {name} ({reason:#x})")
+                raise SubscriptionRefusedError(f"the centre refuses the subscription to {name} ({reason:#x})")
 
     async def incoming(self) -> AsyncIterator[tuple[str, bytes]]:
         """(topic, payload) of what the centre sends, until the link is lost (ConnectionError)."""

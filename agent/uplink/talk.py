@@ -7,6 +7,8 @@ Rules.
 2. Each sub-device is connected at once and spoken of at least every `QUIET_S`: the platform lets the session
    of a quiet one expire without a word, and then no call reaches it.
 3. What we tell (client attributes) is sent when it changes, at most every `tell_interval_s`.
+4. Readings come first: what the centre does not let us say or hear is logged, it never ends the connection.
+   Whether the link is alive is for the delivery to judge.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import orjson
 
 from agent.supervise import Episode
 from agent.uplink.granted import QUESTION, granted
-from agent.uplink.mqtt import Session
+from agent.uplink.mqtt import Session, SubscriptionRefusedError
 from agent.uplink.pace import Limits
 from agent.uplink.rpc import Call, CallError, Calls, parse, reply_to
 from agent.uplink.settings import Settings
@@ -73,14 +75,20 @@ class TalkBack:
         self._forgotten, self._learn = forgotten, learn
         self._tell_interval_s, self._quiet_s = tell_interval_s, quiet_s
         self._bad_push = Episode(log, "a message of the centre")
+        self._deaf = Episode(log, "talk of the centre")
 
     async def run(self, session: Session) -> None:
         """Serve `session` until it is lost: OSError (or a group of nothing else)."""
-        await session.subscribe_to(*SUBSCRIPTIONS)
+        try:
+            await session.subscribe_to(*SUBSCRIPTIONS)
+        except SubscriptionRefusedError as error:
+            self._deaf.failed(f"{error}; it cannot call or set anything, readings go out all the same")
+            return
+        self._deaf.ended()
         connection = _Connection(session)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(connection, tasks))
-            await session.publish_one(f"{OWN_CALLS}1", QUESTION)
+            await _say(session, f"{OWN_CALLS}1", QUESTION)
             await self._ask_settings(connection)
             async with asyncio.TaskGroup() as connecting:
                 for name, kind in self._devices().items():
@@ -109,12 +117,12 @@ class TalkBack:
             reason, device, number = error.args
             self._bad_push.failed(f"{topic[:80]}: {reason}")
             if number is not None:
-                await session.publish_one(*reply_to(device, number, {"error": reason}))
+                await _say(session, *reply_to(device, number, {"error": reason}))
             return
         if not call.device and await self._heard_of_device(session, call):
             return
         reply = await self._calls.answer(call)
-        refused = await session.publish_one(*reply_to(call.device, call.number, reply), call.device)
+        refused = await _say(session, *reply_to(call.device, call.number, reply), call.device)
         if refused:
             log.warning("the centre does not take the reply to %s: %s", call.method[:64], refused)
         else:
@@ -169,12 +177,12 @@ class TalkBack:
         number = next(connection.numbers)
         connection.asked = f"{ANSWERS}{number}"
         question = orjson.dumps({"sharedKeys": ",".join(self._settings.names)})
-        await connection.session.publish_one(f"{OWN_ATTRIBUTES}/request/{number}", question)
+        await _say(connection.session, f"{OWN_ATTRIBUTES}/request/{number}", question)
 
     async def _connect(self, session: Session, name: str, kind: str) -> None:
         """A sub-device that is refused here is refused with its readings too: there it is held and said."""
         message = orjson.dumps({"device": name, "type": kind or TYPE_UNKNOWN})
-        if reason := await session.publish_one("v1/gateway/connect", message, name):
+        if reason := await _say(session, "v1/gateway/connect", message, name):
             log.debug("the centre does not connect %s: %s", name, reason)
 
     async def _tell(self, connection: _Connection) -> None:
@@ -199,7 +207,15 @@ class TalkBack:
             for name in self._devices():
                 if now_s - session.spoke_s.get(name, -self._quiet_s) >= self._quiet_s:
                     question = {"id": next(numbers), "device": name, "client": False, "key": "present"}
-                    await session.publish_one("v1/gateway/attributes/request", orjson.dumps(question), name)
+                    await _say(session, "v1/gateway/attributes/request", orjson.dumps(question), name)
+
+
+async def _say(session: Session, topic: str, payload: bytes, who: str = "") -> str:
+    """Publish; why it was not taken, "" if it was. Old platforms do not answer what they do not take."""
+    try:
+        return await session.publish_one(topic, payload, who)
+    except TimeoutError as error:
+        return str(error)
 
 
 class _Connection:
@@ -220,9 +236,7 @@ class _Connection:
         if not news:
             return
         topic = DEVICE_ATTRIBUTES if device else OWN_ATTRIBUTES
-        refused = await self.session.publish_one(
-            topic, orjson.dumps({device: news} if device else news), device
-        )
+        refused = await _say(self.session, topic, orjson.dumps({device: news} if device else news), device)
         if refused:
             log.debug("the centre does not take attributes of %s: %s", device or "the gateway", refused)
         else:

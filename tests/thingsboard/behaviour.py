@@ -43,6 +43,8 @@ class Behaviour:
     limits: Limits = field(default_factory=Limits)
     answers_session_limits: bool = True
 
+    refused_filters: set[str] = field(default_factory=set)  # of subscriptions, beside all unknown ones
+
     # What becomes of a message.
     refused_devices: dict[str, int] = field(default_factory=dict)  # cannot be made: 0x80, 0x97 (limit)
     unqueued: Record = _none  # another queueing error: 0x80, closed

@@ -135,7 +135,10 @@ class Connection:
     def _subscribe(self, body: bytes) -> None:
         mid, filters = codec.subscribe(body, self.version)
         refused = 0x8F if self.version == V5 else 0x80
-        granted = [min(qos, 1) if name in FILTERS else refused for name, qos in filters]
+        granted = [
+            min(qos, 1) if name in FILTERS - self._behaviour.refused_filters else refused
+            for name, qos in filters
+        ]
         self._send(codec.suback(self.version, mid, granted))
         for (name, qos), grant in zip(filters, granted, strict=True):
             if grant == refused:
