@@ -17,7 +17,7 @@ import pytest
 
 from agent.model import NAN, Device, Group, Point, Reading
 from agent.store import Store
-from agent.uplink import ThingsBoard
+from agent.uplink import ThingsBoard, holds
 from agent.uplink.rpc import Calls, Memory, Method
 from agent.uplink.settings import Setting, Settings
 from agent.uplink.talk import TalkBack
@@ -206,8 +206,7 @@ async def test_client_session_taken_over_disconnect(
     board: FakeThingsBoard, tmp_path: Path, store: Store
 ) -> None:
     async with running(tmp_path, store, board.port) as agent, session(board):
-        await until(lambda: "taken over" in agent.uplink.state.last_error)
-        await until(lambda: agent.uplink.state.advice)
+        await until(lambda: "same credentials" in agent.uplink.state.advice)
 
 
 @BOTH
@@ -248,17 +247,23 @@ async def test_push_metrics_gateway(
 
 @BOTH
 async def test_a_poisoned_reading_is_isolated(
-    board: FakeThingsBoard, tmp_path: Path, store: Store, version: str
+    board: FakeThingsBoard, tmp_path: Path, store: Store, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """testAckIsReceivedOnFailedPublishMessage and the malformed payload cases: whoever sends it again for
     ever poisons itself. On 3.1.1 each try costs the connection."""
+    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.1)
     board.behaviour.poison = lambda device, ts, values: device == "b" and ts == TS + 5
     async with running(tmp_path, store, board.port, version) as agent:
         for at in range(10):
             for device in ("a", "b"):
                 agent.read(float(at), ts=TS + at, device=device)
         await until(lambda: len(board.centre.values_of("a")) == 10)
-        await until(lambda: len(board.centre.values_of("b")) == 9, 60)
+        for at in range(10, 400):  # whether it is the reading or the device shows when others come
+            agent.read(float(at), ts=TS + at, device="b")
+            await asyncio.sleep(0.05)
+            if agent.uplink.state.rejected:
+                break
+        await until(lambda: len(board.centre.values_of("b")) == at, 30)
     assert ("b", "p0", TS + 5) not in board.centre.stored
 
 
@@ -288,7 +293,7 @@ async def test_a_sub_device_with_a_name_in_any_script(
 async def test_gateway_rate_limits_lose_nothing(
     board: FakeThingsBoard, tmp_path: Path, store: Store, version: str
 ) -> None:
-    """Known from getSessionLimits or learned from rejections, which 3.1.1 sends as plain PUBACKs."""
+    """Told by getSessionLimits."""
     board.behaviour.limits = Limits(gateway_messages="30:1", gateway_telemetry_messages="20:1")
     async with running(tmp_path, store, board.port, version) as agent:
         for at in range(60):
@@ -301,10 +306,18 @@ async def test_gateway_rate_limits_lose_nothing(
 @BOTH
 @pytest.mark.parametrize("bucket", ["gateway_telemetry_messages", "gateway_data_points"])
 async def test_a_limit_that_is_not_told_loses_nothing(
-    board: FakeThingsBoard, tmp_path: Path, store: Store, *, version: str, bucket: str
+    board: FakeThingsBoard,
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    version: str,
+    bucket: str,
 ) -> None:
+    """Learned from rejections, which 3.1.1 sends as plain PUBACKs, and only then closes."""
     board.behaviour.answers_session_limits = False
-    setattr(board.behaviour.limits, bucket, "8:1")
+    setattr(board.behaviour.limits, bucket, "20:1")
+    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.1)
     async with running(tmp_path, store, board.port, version) as agent:
         for at in range(30):
             agent.read(float(at), ts=TS + at, device=f"d{at % 3}")
