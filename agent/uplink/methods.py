@@ -86,8 +86,8 @@ def read_point(hub: Hub, point: str) -> Mapping[str, Any]:
                 "ts": reading.time_ms,
                 "quality": reading.quality.name.lower(),
             }
-    known = [name for group in hub.groups for name in group.point_ids]
-    near = difflib.get_close_matches(point, known, n=1)
+    names = [name for group in hub.groups for name in group.point_ids]
+    near = difflib.get_close_matches(point, names, n=1)
     raise CallError(f"{point}: no such point" + (f", did you mean {near[0]!r}?" if near else ""))
 
 

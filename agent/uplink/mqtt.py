@@ -335,6 +335,8 @@ class Session(aiomqtt.Client):
         self._wake()
 
     def _on_disconnect(self, *args: Any) -> None:
+        if self._connected.cancelled():
+            return  # we were stopped while connecting; aiomqtt would raise that at the event loop
         super()._on_disconnect(*args)
         if not self._connected.done():
             self._connected.set_exception(HungUpError("cannot connect: the peer hung up"))
