@@ -88,19 +88,7 @@ class Service:
             )
             for group in health.groups:
                 hub.declare(group)
-            settings = Settings(uplink_dir / "settings.json", SETTINGS)
-            await settings.load()
-            for uplink in uplinks:
-                if isinstance(uplink, ThingsBoard):
-                    await let_talk(
-                        uplink,
-                        uplink_dir,
-                        hub=hub,
-                        dispatch=dispatch,
-                        settings=settings,
-                        status=health.status,
-                        version=__version__,
-                    )
+            await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
@@ -152,6 +140,25 @@ async def _line(line: Driver, publish: Listener) -> None:
 
 async def _uplink(uplink: Uplink) -> None:
     await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
+
+
+async def _let_talk(
+    uplinks: Sequence[Uplink], state_dir: Path, hub: Hub, dispatch: Dispatch, health: Health
+) -> None:
+    """Let every ThingsBoard call, set and be told; what one sets, all are told."""
+    settings = Settings(state_dir / "settings.json", SETTINGS)
+    await settings.load()
+    for uplink in uplinks:
+        if isinstance(uplink, ThingsBoard):
+            await let_talk(
+                uplink,
+                state_dir,
+                hub=hub,
+                dispatch=dispatch,
+                settings=settings,
+                status=health.status,
+                version=__version__,
+            )
 
 
 def _router(lines: Sequence[Driver]) -> Write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,11 @@ def device_facts(hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def _points(group: Group) -> dict[str, Any]:
-    """Unit of each point; what can be written also says between what."""
+    """Unit of each point; what can be written also says so, and between what."""
     told: dict[str, Any] = {}
     for point in group.points:
         told[point.name] = {"unit": point.unit}
         if point.writable is not None:
-            told[point.name] |= {"low": point.writable.low, "high": point.writable.high}
+            ends = {"low": point.writable.low, "high": point.writable.high}
+            told[point.name] |= {"writable": True} | {k: end for k, end in ends.items() if math.isfinite(end)}
     return told

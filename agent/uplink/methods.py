@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar
@@ -85,7 +86,9 @@ def read_point(hub: Hub, point: str) -> Mapping[str, Any]:
                 "ts": reading.time_ms,
                 "quality": reading.quality.name.lower(),
             }
-    raise CallError(f"{point}: no such point")
+    names = [name for group in hub.groups for name in group.point_ids]
+    near = difflib.get_close_matches(point, names, n=1)
+    raise CallError(f"{point}: no such point" + (f", did you mean {near[0]!r}?" if near else ""))
 
 
 def through(dispatch: Dispatch) -> Submit:

@@ -147,5 +147,8 @@ class Settings:
 
 def _words(error: ValidationError) -> str:
     details = error.errors(include_url=False, include_input=False)
-    words = [": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in details]
+    words = [
+        ": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "))))
+        for each in details
+    ]
     return "; ".join(words)[:ERROR_CHARS_MAX]

@@ -74,7 +74,7 @@ async def test_readings_go_out_while_the_centre_talks(tmp_path: Path, store: Sto
         ac = board.centre.devices["ac"]
         assert ac.type == "intesis-ac"
         assert ac.client["label"] == "Sala 1"
-        assert ac.client["points"] == {"setpoint": {"unit": "°C", "low": 16, "high": 30}}
+        assert ac.client["points"] == {"setpoint": {"unit": "°C", "writable": True, "low": 16, "high": 30}}
         assert "agent" not in board.centre.devices
         assert board.centre.differing == []
         assert uplink.limits.values[0].amount == 100000

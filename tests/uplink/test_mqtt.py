@@ -178,3 +178,23 @@ async def test_wrong_credentials_are_an_outage_with_words(board: FakeThingsBoard
     with pytest.raises(ConnectionError, match="Bad user name or password"):
         async with session(board, username="wrong"):
             pass
+
+
+async def test_a_stop_while_connecting_leaves_no_error_behind(board: FakeThingsBoard) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    board.behaviour.silent = True
+
+    async def connect() -> None:
+        async with session(board):
+            pass
+
+    connecting = asyncio.create_task(connect())
+    await until(lambda: board.connections)
+    await asyncio.sleep(0.05)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    board.drop()
+    await asyncio.sleep(0.05)
+    assert connecting.cancelled()
+    assert not complaints

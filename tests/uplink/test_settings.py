@@ -71,6 +71,7 @@ async def test_what_does_not_fit_is_refused_and_the_old_value_stays(
     assert report[f"{name}_applied"] == good[name]
     assert report[f"{name}_version"] == 1
     assert settings.value(name) == before
+    assert "Value error" not in report[f"{name}_error"]
     assert "input_value" not in report[f"{name}_error"]
     await settings.take({name: good[name]})
     assert settings.report()[f"{name}_error"] == ""

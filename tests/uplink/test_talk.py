@@ -120,6 +120,7 @@ async def test_points_are_read_and_written_by_gateway_and_sub_device(
     [
         ("fly", {}, "unknown method 'fly'; known: read, rescan, status, write"),
         ("read", {"point": "nothing"}, "room.nothing: no such point"),
+        ("read", "setpiont", "room.setpiont: no such point, did you mean 'room.setpoint'?"),
         ("read", None, "params"), ("read", {"p": 1}, "point: Field required"),
         ("write", {"point": "setpoint"}, "value"), ("write", {"point": "setpoint", "value": "24"}, "value"),
         ("write", {"point": "setpoint", "value": 99}, "room.setpoint: "),
