@@ -2,7 +2,8 @@
 
 Rules: no clock, thread, sleep, file or socket in here; the same arguments give the same decisions, bit for
 bit. Missing is None. What it remembers goes in and comes out as `State`; what was learned comes as
-`Parameters`. `solve` may be any solver; None from it means that it was late, twice is a step down.
+`Parameters`. `solve` may be any solver; None from it means that it was late: the dynamic
+programme stands in, and twice is a step down.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from agent.control.guards import Wish, may_switch, told
 from agent.control.history import History
 from agent.control.model import Model
 from agent.control.outline import problem_of, reason_to_prepare
-from agent.control.plan import Solve
+from agent.control.plan import Solve, dynamic
 from agent.control.room import (
     QUARTER_MS,
     Decision,
@@ -124,7 +125,8 @@ def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decis
     )
     ladder.step(own, floor, cycle.now_ms)
     _learn(cycle, own, usable=not fault)
-    if own.rung == Rung.OPTIMISER:
+    # On the rung below too: a solver that is in time again is the way up.
+    if own.rung <= Rung.OPTIMUM_START:
         _plan(cycle, own)
     wish = wish_of(cycle.room, own, cycle.outlook, cycle.now_ms, None if fault else cycle.temp_c)
     wish = _forced(cycle, own, wish, usable=not fault)
@@ -149,10 +151,10 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
     age = quarter - own.plan_at
     opens_s = opens_in_s(cycle.outlook, cycle.now_ms)
     near = (opens_s is not None and opens_s < SOON_S) or any(unit.on for unit in own.units.values())
-    if own.plan_load and 0 <= age < (1 if near else 4):
+    fresh = own.plan_load and 0 <= age < (1 if near else 4)
+    if fresh or own.tried_at == quarter or cycle.model is None or cycle.temp_c is None:
         return
-    if cycle.model is None or cycle.temp_c is None:
-        return
+    own.tried_at = quarter
     problem = problem_of(
         cycle.room,
         cycle.model,
@@ -163,10 +165,8 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
         temp_c=cycle.temp_c,
     )
     plan = cycle.solve(problem)
-    if plan is None:
-        own.late += 1
-        return
-    own.late = 0
+    own.late = 0 if plan is not None else own.late + 1
+    plan = plan or dynamic(problem)
     own.plan_at, own.plan_load, own.plan_temp = quarter, plan.load, plan.temp_c
     own.ahead_of = reason_to_prepare(cycle.outlook, problem, plan)
     own.foretold = (float(quarter), plan.temp_c[0])

@@ -79,12 +79,12 @@ def told(unit: Unit, state: UnitState, wish: Wish, now_ms: int, hindrance: str) 
     if wish.urgent or now_ms - state.setpoint_ms >= SETPOINT_HOLD_S * 1000 or state.setpoint_c is None:
         setpoint_c = on_grid(unit, wish.setpoint_c, state.setpoint_c)
         if setpoint_c != state.setpoint_c:
-            state.setpoint_c, state.setpoint_ms, state.told_ms, state.attempt = setpoint_c, now_ms, now_ms, 0
+            state.setpoint_c, state.setpoint_ms = setpoint_c, now_ms
     return note
 
 
 def _switch(state: UnitState, on: bool, now_ms: int) -> None:
-    state.on, state.since_ms, state.told_ms, state.attempt = on, now_ms, now_ms, 0
+    state.on, state.since_ms, state.told_ms = on, now_ms, now_ms
     state.disobeys_since_ms = None
     if on:
         state.starts_ms = (*(start for start in state.starts_ms if start > now_ms - HOUR_MS), now_ms)

@@ -14,7 +14,10 @@ import numpy as np
 from agent.control.model import FOLLOW
 from agent.control.plan import QUARTER_H, Floats, Plan, Problem, Solve, dynamic, roll
 
-LIMIT_S = 0.08
+LIMIT_S = 5.0
+ITERATIONS_MAX = 20_000
+"""Bounded by iterations, not by time: the same problem gives the same plan on a busy machine, so that history
+can be replayed bit for bit. The time is a net below it."""
 
 
 def solver(limit_s: float = LIMIT_S) -> Solve:
@@ -34,6 +37,7 @@ def linear(problem: Problem, highs: Any, limit_s: float = LIMIT_S) -> Plan | Non
     solver_ = highs.Highs()
     solver_.setOptionValue("output_flag", False)
     solver_.setOptionValue("threads", 1)
+    solver_.setOptionValue("simplex_iteration_limit", ITERATIONS_MAX)
     solver_.setOptionValue("time_limit", limit_s)
     solver_.passModel(_programme(problem, highs))
     solver_.run()

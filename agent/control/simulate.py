@@ -206,7 +206,7 @@ def searched(case: Case) -> list[Fixed]:
     ]
 
 
-def best_of(run: Run, schedules: list[Fixed], limit_kh_week: float = 0.5) -> int:
+def best_of(run: Run, limit_kh_week: float = 0.5) -> int:
     """The cheapest within the discomfort a week; where none is, the cheapest near the least discomfort."""
     missed = run.totals.discomfort_kh / run.weeks
     allowed = max(limit_kh_week, float(missed.min()) + 0.1)

@@ -45,6 +45,7 @@ class RoomState:
     humid_ms: int | None = None
     late: int = 0
     plan_at: int = -1
+    tried_at: int = -1
     plan_load: tuple[float, ...] = ()
     plan_temp: tuple[float, ...] = ()
     ahead_of: str = ""
