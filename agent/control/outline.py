@@ -32,6 +32,8 @@ from agent.control.state import RoomState
 MEMORY_DAYS = 4
 DISCOMFORT_HOURS = 15.0
 COOLING_MIN_K = 0.02
+CAUTION = 0.12
+"""Of the error four hours ahead, how much a quarter may add."""
 CONTRACT_STEP = 1.05
 FULL, FULL_QUARTERS, SHORT_K, DEAR = 0.97, 4, 0.15, 1.2
 
@@ -50,6 +52,8 @@ def problem_of(
     learned = np.array(model.learned)
     rows = _ahead(history, observed, outlook)
     drift = rows @ learned + state.surprise_k * np.exp(-np.arange(HORIZON) / SURPRISE_FADE)
+    # A day may be as much warmer as the model has been wrong: a unit at its limit cannot make up for it later.
+    drift += CAUTION * model.error_k
     less = learned[COOL_OUT] * (rows[:, OUT] - OUT_REFERENCE_C) / 10
     memory = memories(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))
     low, high = band(room, outlook, state.margin_k)
