@@ -52,7 +52,7 @@ def problem_of(
     learned = np.array(model.learned)
     rows = _ahead(history, observed, outlook)
     drift = rows @ learned + state.surprise_k * np.exp(-np.arange(HORIZON) / SURPRISE_FADE)
-    # A day may be as much warmer as the model has been wrong: a unit at its limit cannot make up for it later.
+    # A day may be warmer by what the model has been wrong: a unit at its limit cannot make up for it.
     drift += CAUTION * model.error_k
     less = learned[COOL_OUT] * (rows[:, OUT] - OUT_REFERENCE_C) / 10
     memory = memories(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))

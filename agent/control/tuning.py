@@ -18,7 +18,7 @@ SETTLED_K = 1.2
 HOLD_S = 2700.0
 OFFSET_K = (-2.5, 3.5)
 UP_H, DOWN_H = 0.15, 4.0
-MARGIN_K = (0.08, 1.2)
+MARGIN_K = (0.08, 3.0)
 EXTRA_S = (-900.0, 5400.0)
 LED_K = 0.3
 RATE_K_H = (0.2, 15.0)
@@ -148,8 +148,9 @@ def _closing(state: RoomState) -> None:
     low, high = EXTRA_S
     state.extra_lead_s = min(max(state.extra_lead_s, low), high)
     if state.missed_kh > 0.06:
-        state.margin_k += min(0.05 + state.missed_kh / 2, 0.25)
+        state.margin_k += min(0.05 + 0.7 * state.missed_kh, 1.0)
     elif state.missed_kh < 0.02:
-        state.margin_k -= 0.03
+        # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
+        state.margin_k -= max(0.03, 0.1 * (state.margin_k - 0.5))
     low, high = MARGIN_K
     state.margin_k = min(max(state.margin_k, low), high)
