@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from agent import __version__
 from agent.commands import (
     agent,
+    control,
     ledger,
     lines,
     profiles,
@@ -26,7 +27,21 @@ from agent.schema import FaultyFile
 from agent.server import UserError
 from agent.server.identity.keys import ApiKeyError
 
-FAMILIES = (agent, users, scan, read, watch, lines, wiring, profiles, ledger, store, tariff, thingsboard)
+FAMILIES = (
+    agent,
+    users,
+    scan,
+    read,
+    watch,
+    lines,
+    wiring,
+    profiles,
+    ledger,
+    store,
+    tariff,
+    control,
+    thingsboard,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ ALLOWED = {
     "localtime": set(),
     "tariff": {"model", "schema", "localtime"},
     "analysis": {"model", "schema", "localtime"},
+    "commands.control": {"control"},
     "commands.tariff": {"tariff", "schema", "config", "localtime"},
     "clock": set(),
     "notify": {"supervise"},
