@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PLATFORM ?=
 BUNDLE := dist/bundle
 
-.PHONY: run test test-systemd check format bench lock bundle install clean
+.PHONY: run test chaos test-systemd check format bench lock bundle install clean
 
 run: $(VENV)/demo
 	@$(BIN)/uicps-agent demo
@@ -18,6 +18,11 @@ test: $(VENV)/dev
 	@.ci/need mosquitto mosquitto
 	@.ci/need mbpoll mbpoll
 	$(BIN)/python -m pytest
+
+# Ten minutes of everything going wrong at once, with another seed each time.
+chaos: $(VENV)/dev
+	@.ci/need mosquitto mosquitto
+	UICPS_CHAOS_S=$${UICPS_CHAOS_S:-600} UICPS_CHAOS_SEED=$${UICPS_CHAOS_SEED:-0} $(BIN)/python -m pytest -n 0 -s tests/chaos
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -44,12 +44,15 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     if argv[:1] == ["run"]:
         return (agent,)
     from agent.commands import (  # noqa: PLC0415
+        control,
         doctor,
+        ledger,
         lines,
         profiles,
         read,
         scan,
         service,
+        store,
         tariff,
         thingsboard,
         users,
@@ -57,8 +60,8 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
         wiring,
     )
 
-    first = (agent, users, scan, read, watch, lines, wiring, profiles, tariff, thingsboard)
-    return (*first, service, doctor)
+    field = (agent, users, scan, read, watch, lines, wiring, profiles)
+    return (*field, ledger, store, tariff, control, thingsboard, service, doctor)
 
 
 def _parser(families: Sequence[ModuleType]) -> argparse.ArgumentParser:

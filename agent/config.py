@@ -25,7 +25,7 @@ from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, 
 from agent.server.options import ServerOptions
 from agent.server.tls import own_context
 from agent.store import StoreOptions
-from agent.uplink import UplinkOptions, secret
+from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
 
 
@@ -94,23 +94,24 @@ PATH_KEYS = (
     "data_dir",
     "profile_dir",
     "tariff_dir",
-    "token_file",
     "ca_file",
+    "cert_file",
     "key_file",
     "rest_password_file",
     "rest_ca_file",
     "tls_cert_file",
     "tls_key_file",
+    *SECRET_KEYS,
 )
 
 
-SECRET_KEYS = ("token_file", "key_file", "rest_password_file", "tls_key_file")
+HANDED_IN_KEYS = (*SECRET_KEYS, "key_file", "rest_password_file", "tls_key_file")
 
 
 def _place(key: str, path: str, folder: Path) -> str:
     """Where `path` is: systemd hands secrets in under their path with "_" for "/" (LoadCredential=)."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
-    if given and key in SECRET_KEYS and (handed_in := Path(given) / path.replace("/", "_")).is_file():
+    if given and key in HANDED_IN_KEYS and (handed_in := Path(given) / path.replace("/", "_")).is_file():
         return str(handed_in)
     return str(folder / path)
 
@@ -181,6 +182,7 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     lines, uplinks, devices = _tables(data, "line"), _tables(data, "uplink"), _devices(data)
     yield from _twice("line", "name", lines)
     yield from _twice("uplink", "name", uplinks)
+    yield from standby_faults(uplinks)
     yield from _twice("device", "name", [(path, device) for path, _, device in devices])
     for path, _, device in devices:
         if device.get("name") == "agent":
@@ -210,9 +212,10 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     yield from _certificate_faults(data.get("server"))
     for path, table in tables:
-        for key in ("token_file", "key_file", "rest_password_file"):
+        for key in ("key_file", "rest_password_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
                 yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key != "key_file")
+        yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
             yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
         if isinstance(ca_file := table.get("rest_ca_file"), str):

@@ -16,7 +16,7 @@ from agent.drivers import Driver
 from agent.hub import Hub, Listener
 from agent.model import NAN, Device, Group, Kind, Point, Quality, Reading
 from agent.store import Store
-from agent.uplink import ThingsBoard
+from agent.uplink import Uplink
 
 LAG_PROBE_S = 0.5
 LAG_HEALTHY_MS_MAX = 2000.0
@@ -49,7 +49,7 @@ class Health:
         hub: Hub,
         store: Store,
         lines: Sequence[Driver],
-        uplinks: Sequence[ThingsBoard],
+        uplinks: Sequence[Uplink],
         *,
         interval_s: float,
         clock: Clock,

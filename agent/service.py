@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent import __version__
 from agent.clock import Clock
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
@@ -32,7 +33,7 @@ from agent.status_file import StatusFile
 from agent.store import Store
 from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
-from agent.uplink import ThingsBoard, open_uplink
+from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class Service:
                 Store(self._config.data_dir / "readings.db", options.store)
             )
             hub.listen(store.append)
-            uplinks = [open_uplink(uplink, store) for uplink in options.uplink]
+            uplink_dir = self._config.data_dir / "uplinks"
+            uplinks = open_uplinks(options.uplink, store, uplink_dir, options.agent.site)
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
@@ -90,6 +92,7 @@ class Service:
             )
             for group in health.groups:
                 hub.declare(group)
+            await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
@@ -152,8 +155,27 @@ async def _status_file(file: StatusFile) -> None:
     await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
 
 
-async def _uplink(uplink: ThingsBoard) -> None:
+async def _uplink(uplink: Uplink) -> None:
     await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
+
+
+async def _let_talk(
+    uplinks: Sequence[Uplink], state_dir: Path, hub: Hub, dispatch: Dispatch, health: Health
+) -> None:
+    """Let every ThingsBoard call, set and be told; what one sets, all are told."""
+    settings = Settings(state_dir / "settings.json", SETTINGS)
+    await settings.load()
+    for uplink in uplinks:
+        if isinstance(uplink, ThingsBoard):
+            await let_talk(
+                uplink,
+                state_dir,
+                hub=hub,
+                dispatch=dispatch,
+                settings=settings,
+                status=health.status,
+                version=__version__,
+            )
 
 
 def _router(lines: Sequence[Driver]) -> Write:

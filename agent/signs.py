@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from agent.store.store import StoreState
+from agent.store.state import StoreState
 
 # A slow card may take half a minute over one commit. This long is a deadlock, or a card that hangs for good.
 COMMIT_S_MAX = 120.0

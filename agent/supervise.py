@@ -49,7 +49,7 @@ class Backoff:
 def describe(error: BaseException) -> str:
     """A text for the log: the `str` of a TimeoutError is empty, so its name stands in."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(describe(each) for each in error.exceptions)
+        return "; ".join(dict.fromkeys(describe(each) for each in error.exceptions))
     text = str(error)
     return text if text and not isinstance(error, TimeoutError) else f"{type(error).__name__} {text}".rstrip()
 

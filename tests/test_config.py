@@ -121,7 +121,7 @@ def test_all_faults_come_together(tmp_path: Path) -> None:
          "line[1].device[0].name: expected each id once, 'room' is also at device[1].id"),
         ("port = 9000", 'port = 9000\nkey_file = "none.keys"', "line[1].key_file: expected a readable file"),
         ("center.token", "other.token", "uplink[0].token_file: expected a readable file with the secret"),
-        ('kind = "thingsboard"', 'kind = "thingsbored"', "uplink[0].kind: expected 'thingsboard', found"),
+        ('kind = "thingsboard"', 'kind = "thingsbored"', "expected one of 'thingsboard', 'mqtt', found"),
         ('kind = "thingsboard"', 'kind = "thingsboard"\nca_file = "ca.pem"', "expected tls = true beside it"),
     ],
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_faults_of_every_kind_come_in_one_round(tmp_path: Path) -> None:
 def test_a_token_that_cannot_be_one_is_a_fault(tmp_path: Path, token: str) -> None:
     file = write(tmp_path, GOOD)
     (tmp_path / "center.token").write_text(token)
-    with pytest.raises(FaultyFile, match="expected one line of text with the token"):
+    with pytest.raises(FaultyFile, match="expected one line of text with the secret"):
         load(file)
 
 

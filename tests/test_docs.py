@@ -24,6 +24,7 @@ from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
+from agent.uplink.plain_mqtt import PlainMqttOptions
 from agent.uplink.rest_options import RoomOptions
 from agent.uplink.thingsboard import ThingsBoardOptions
 
@@ -37,6 +38,7 @@ TABLES: list[type[BaseModel]] = [
     ServerOptions,
     ThingsBoardOptions,
     RoomOptions,
+    PlainMqttOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
     ModbusRtuOptions,

@@ -91,12 +91,19 @@ async def test_two_agents_do_not_share_a_folder(folder: Path) -> None:
     assert (await ended(first))[0] == 0
 
 
-async def test_a_broken_file_is_said_with_a_way_out(folder: Path) -> None:
+async def test_a_broken_file_is_moved_aside_and_said_with_a_way_out(folder: Path) -> None:
     (folder / "data").mkdir()
     (folder / "data" / "readings.db").write_bytes(b"no database" * 1000)
-    code, errors = await ended(await agent(folder, "run", "config.toml"))
-    assert code == 1
-    assert "move it aside" in errors
+    process = await agent(folder, "run", "config.toml")
+    assert process.stderr
+    async with asyncio.timeout(20):
+        said = await process.stderr.readline()
+        assert b"site lab" in await process.stderr.readline()
+    process.terminate()
+    code, errors = await ended(process)
+    assert b"moved aside as readings.broken-" in said
+    assert b"store salvage" in said
+    assert code == 0
     assert "Traceback" not in errors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.signs import COMMIT_S_MAX, LAG_MS_MAX, Commits, Punctual
-from agent.store.store import StoreState
+from agent.store.state import StoreState
 
 
 class Box:

@@ -8,14 +8,13 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiomqtt
 
 from agent.doctor.findings import Finding, fault, warning, well
 from agent.supervise import describe
-from agent.uplink import secret
+from agent.uplink.credentials import CredentialOptions, login, tls_context
 
 ANSWER_S_MAX = 8.0
 CERTIFICATE_DAYS_MIN = 14
@@ -74,8 +73,8 @@ async def broker(uplink: Any, *, connected: bool) -> AsyncIterator[Finding]:
 async def _reach(subject: str, uplink: Any) -> Finding | None:
     """Connect, with TLS if it is on; a finding unless there is nothing to say."""
     where = f"{uplink.host} port {uplink.port}"
-    context = _context(uplink)
     try:
+        context = _context(uplink)
         async with asyncio.timeout(ANSWER_S_MAX):
             _, writer = await asyncio.open_connection(
                 uplink.host, uplink.port, ssl=context, server_hostname=uplink.host if context else None
@@ -94,10 +93,9 @@ async def _reach(subject: str, uplink: Any) -> Finding | None:
 
 
 def _context(uplink: Any) -> ssl.SSLContext | None:
-    if not uplink.tls:
-        return None
-    ca_file: Path | None = uplink.ca_file
-    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    if isinstance(uplink, CredentialOptions):
+        return tls_context(uplink)
+    return ssl.create_default_context(cafile=uplink.ca_file) if uplink.tls else None
 
 
 def _certificate(subject: str, certificate: dict[str, Any], now_s: float) -> Finding:
@@ -109,20 +107,22 @@ def _certificate(subject: str, certificate: dict[str, Any], now_s: float) -> Fin
 
 
 async def _log_in(subject: str, uplink: Any) -> Finding:
-    token_file: Path | None = getattr(uplink, "token_file", None)
-    if token_file is None:
+    if not isinstance(uplink, CredentialOptions) or uplink.provision_key_file:
         return well(subject, "answers; the login was not tried")
+    where: Any = uplink
     try:
+        who = login(uplink)
         client = aiomqtt.Client(
-            uplink.host,
-            uplink.port,
-            username=secret(token_file),
-            identifier=f"doctor-{secrets.token_hex(6)}",
+            where.host,
+            where.port,
+            username=who.username,
+            password=who.password,
+            identifier=who.client_id or f"doctor-{secrets.token_hex(6)}",
             tls_context=_context(uplink),
             timeout=ANSWER_S_MAX,
         )
         async with client:
-            return well(subject, "takes the token")
+            return well(subject, "lets us in")
     except (aiomqtt.MqttError, OSError) as error:
-        way_out = f"is the token in {token_file} the one of the gateway device at the centre?"
+        way_out = "are these the credentials of the gateway device at the centre? Compare them there"
         return fault(subject, f"does not let us in: {describe(error)}", way_out)

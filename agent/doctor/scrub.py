@@ -52,10 +52,11 @@ def secrets_in(data: Any, data_dir: Path) -> Iterator[str]:
             yield from _words(Path(value))
         elif re.fullmatch(_KEY, key, re.IGNORECASE) and isinstance(value, str):
             yield value
-    for file in sorted(data_dir.glob("*.json")):
-        yield from _json_texts(file)
-    for file in sorted(data_dir.glob("**/*.key")):
-        yield from _words(file)
+    for file in sorted(data_dir.rglob("*")):
+        if file.suffix == ".json":
+            yield from _json_texts(file)
+        elif file.suffix in (".key", ".token", ".secret"):
+            yield from _words(file)
 
 
 def _leaves(data: Any, key: str = "") -> Iterator[tuple[str, Any]]:

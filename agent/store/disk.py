@@ -5,10 +5,11 @@ One connection writes, one reads, each in a thread of its own. Errors are sqlite
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
+import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -16,22 +17,33 @@ from typing import NamedTuple, Self
 import aiosqlite
 
 from agent.model import Group, Quality, Reading
-from agent.store import layout
+from agent.store import layout, ledger, outbox, segments
 from agent.store.journal import Record
+from agent.store.ledger_table import LedgerTable
+from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
 from agent.store.schema import migrate
+from agent.store.sealed import Numbered, Sealed
+from agent.store.segments import Chunk, Encoded
 
-WAL_BYTES_MAX = 16 * 1024 * 1024
-ROWS_PER_STEP = 500
+log = logging.getLogger(__name__)
+
+WAL_BYTES_MAX = 24 * 1024 * 1024
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
-
-Numbered = tuple[int, Reading]
+# The ids of a chunk's segments follow each other.
+DELETE_COLUMNS = (
+    "DELETE FROM segment_column WHERE id >= (SELECT min(id) FROM segment WHERE chunk = ?1) * 65536"
+    " AND id < (SELECT max(id) + 1 FROM segment WHERE chunk = ?1) * 65536"
+)
+INSERT_READING = "INSERT INTO reading VALUES (?, ?, ?, ?, ?)"
 
 
 class Kept(NamedTuple):
     """What a file holds when it is opened."""
 
     last_seq: int
-    cursors: dict[str, int]
+    standings: dict[str, outbox.Standing]
     counters: dict[str, int]
 
 
@@ -42,38 +54,88 @@ class Disk:
         self._file = file
         self._ids: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
+        self._ledger = LedgerTable()
+        self.log_readings = self.log_bytes = 0  # in the log; what was sealed is not in it
+        self.moved_aside = ""
+        self._is_open = False
+        self.sealed = Sealed(file, self._groups)
 
     async def __aenter__(self) -> Self:
+        """A broken file is moved aside, and a new one is made."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.open("ab").close()  # what is wrong with the place is said better here than by SQLite
-            self._db = await aiosqlite.connect(self._file)
-        except (sqlite3.Error, OSError) as error:
-            raise OSError(f"{self._file}: cannot be made: {error}") from error
-        try:
             await self._open()
         except sqlite3.Error as error:
-            await self._db.close()
-            raise OSError(
-                f"{self._file}: cannot be opened: {error}; is the disk full or read-only? "
-                "If the file is broken, move it aside and a new one is made"
-            ) from error
-        except BaseException:
-            await self._db.close()
-            raise
+            if not is_broken(error):
+                raise OSError(
+                    f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
+                ) from error
+            self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True)
+            text = "store: %s was broken (%s): moved aside as %s, a new one is made; %s"
+            log.critical(text, self._file, error, self.moved_aside, WAY_OUT)
+            await self._open()
+        except OSError as error:
+            raise OSError(f"{self._file}: cannot be made: {error}") from error
         return self
 
+    async def start_over(self, last_seq: int) -> str:
+        """Move the broken file aside and go on in a new one, after the number `last_seq`; the broken one's
+        new name, "" if an earlier attempt had moved it."""
+        known = set(self._ids)
+        if self._is_open:
+            await self.close()
+        aside = await asyncio.to_thread(move_aside, self._file) if self._file.exists() else ""
+        self._ids.clear()
+        self._groups.clear()
+        self._ledger.forget_cache()
+        await self._open()
+        self.moved_aside = aside or self.moved_aside
+        await self.register(known)
+        async with self.transaction() as db:
+            await db.execute("INSERT INTO sqlite_sequence VALUES ('reading', ?)", (last_seq,))
+        return aside
+
     async def _open(self) -> None:
+        """Both connections, or none."""
+        async with contextlib.AsyncExitStack() as stack:
+            self._db = await aiosqlite.Connection(self._connect, iter_chunk_size=64)
+            stack.push_async_callback(self._db.close)
+            await self._prepare()
+            self._reader = await self._open_reader()
+            stack.push_async_callback(self._reader.close)
+            await self._load_groups()
+            await self.measure_log()
+            await asyncio.to_thread(self.sealed.open)
+            stack.pop_all()
+        self._is_open = True
+
+    def _connect(self) -> sqlite3.Connection:
+        # aiosqlite's, and a commit's in a thread of its own; never both at a time.
+        self._raw = sqlite3.connect(self._file, check_same_thread=False)
+        return self._raw
+
+    async def _prepare(self) -> None:
+        await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
         await self._db.execute("PRAGMA journal_mode = WAL")
         await self._db.execute("PRAGMA synchronous = FULL")
         await self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+        # Debian's SQLite overwrites what it deletes: twice the writes for nothing.
+        await self._db.execute("PRAGMA secure_delete = OFF")
+        page_bytes = await self._number("PRAGMA page_size")
+        await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
         await migrate(self._db)
-        self._reader = await self._open_reader()
-        await self._load_groups()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._is_open:
+            await self.close()
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        self._is_open = False
+        await self.sealed.close()
         await self._reader.close()
         await self._db.close()
 
@@ -82,7 +144,9 @@ class Disk:
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
-        self._groups = {key: layout.decode(device, name, shape) for key, device, name, shape in rows}
+        self._groups.clear()
+        with decoding():
+            self._groups.update((key, layout.decode(*described)) for key, *described in rows)
 
     @property
     def ids(self) -> Mapping[Group, int]:
@@ -98,24 +162,37 @@ class Disk:
     async def recover(self, records: Sequence[Record]) -> None:
         """Write what a journal kept, in one transaction; of groups that this file knows."""
         known = [record for record in records if record.group_id in self._groups]
-        await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", known)
+        await self._db.executemany(INSERT_READING, known)
+        acquired: ledger.Deltas = {}
+        for record in known:
+            device = self._groups[record.group_id].device.name
+            key = (record.time_ms // ledger.HOUR_MS, device, "acquired")
+            acquired[key] = acquired.get(key, 0) + 1
+        await self.enter(acquired)
         await self._db.commit()
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""
-        cursors = await self._db.execute_fetchall("SELECT name, seq FROM cursor")
         counters = await self._db.execute_fetchall("SELECT name, count FROM counter")
         last = await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        return Kept(last, dict(map(tuple, cursors)), dict(map(tuple, counters)))
+        return Kept(last, await outbox.load(self._db), dict(map(tuple, counters)))
 
     async def _number(self, sql: str) -> int:
         ((value,),) = await self._db.execute_fetchall(sql)
         return int(value or 0)
 
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise sqlite3.OperationalError("no new file could be made yet")
+
     async def size_bytes(self) -> int:
         """What the file holds; pages that were freed and wait for use do not count."""
         pages = await self._number("PRAGMA page_count") - await self._number("PRAGMA freelist_count")
         return pages * await self._number("PRAGMA page_size")
+
+    async def file_bytes(self) -> int:
+        """How large the file is."""
+        return await self._number("PRAGMA page_count") * await self._number("PRAGMA page_size")
 
     # ---------------------------------------------------------------- in
 
@@ -123,29 +200,72 @@ class Disk:
         self,
         first: int,
         batch: Sequence[Reading],
-        cursors: Mapping[str, int | None],
+        out: outbox.Changes,
         counters: Mapping[str, int],
+        deltas: ledger.Deltas,
     ) -> None:
-        """`batch`, numbered from `first` on, cursors (None: forget it) and counters, in one transaction."""
+        """`batch`, numbered from `first` on, what the uplinks have done, counters and what the ledger has
+        to add, in one transaction."""
+        new = {reading.group for reading in batch} - self._ids.keys()
         try:
-            for group in {reading.group for reading in batch} - self._ids.keys():
-                self._ids[group] = await self._group_id(group)
-            rows = self._rows(first, batch)
-            await self._db.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
-            kept = [(name, seq) for name, seq in cursors.items() if seq is not None]
-            gone = [(name,) for name, seq in cursors.items() if seq is None]
-            await self._db.executemany("INSERT OR REPLACE INTO cursor VALUES (?, ?)", kept)
-            await self._db.executemany("DELETE FROM cursor WHERE name = ?", gone)
-            await self._db.executemany(SET_COUNTER, list(counters.items()))
-            await self._db.commit()
+            async with self.transaction(commits_itself=True):
+                for group in new:
+                    self._ids[group] = await self._group_id(group)
+                await self._aside(self._write, self._rows(first, batch), out, counters, deltas)
         except sqlite3.Error:
-            self._ids.clear()  # those given out in the lost transaction are not on disk
-            await self._roll_back()
+            for group in new:  # what was given out in the lost transaction is not on disk
+                self._ids.pop(group, None)
+            raise
+        self.log_readings += len(batch)
+        self.log_bytes += 8 * sum(len(reading.values) for reading in batch)
+
+    def _write(
+        self,
+        rows: Iterable[tuple[object, ...]],
+        out: outbox.Changes,
+        counters: Mapping[str, int],
+        deltas: ledger.Deltas,
+    ) -> None:
+        """All of a commit at once: a hop to the thread costs more than many a statement."""
+        db = self._raw
+        db.executemany(INSERT_READING, rows)
+        outbox.write(db, out)
+        db.executemany(SET_COUNTER, counters.items())
+        self._ledger.enter(db, deltas)
+        db.commit()
+
+    async def _aside(self, work: Callable[..., None], *given: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work, *given)
+
+    @contextlib.asynccontextmanager
+    async def transaction(
+        self, *, commits_itself: bool = False
+    ) -> AsyncGenerator[aiosqlite.Connection, None]:
+        """What is done inside is on disk whole, or not at all and the sqlite3.Error goes on."""
+        self._check_open()
+        try:
+            yield self._db
+            if not commits_itself:
+                await self._db.commit()
+        except sqlite3.Error:
+            self._ledger.forget_cache()
+            with contextlib.suppress(sqlite3.Error):
+                await self._db.rollback()
             raise
 
-    async def _roll_back(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            await self._db.rollback()
+    async def enter(self, deltas: ledger.Deltas) -> None:
+        """Add to the ledger, in the transaction under way."""
+        await self._aside(self._ledger.enter, self._raw, deltas)
+
+    async def ledger_rows(self, first: int, end: int) -> Iterable[tuple[int, bytes]]:
+        """The packed counts of each hour with `first` <= hour < `end`."""
+        self._check_open()
+        return await self._ledger.rows(self._reader, first, end)
+
+    async def forget_ledger(self, hours_max: int = ledger.HOURS_MAX) -> None:
+        """Keep the newest `hours_max` hours."""
+        async with self.transaction() as db:
+            await self._ledger.forget(db, hours_max)
 
     async def _group_id(self, group: Group) -> int:
         row = layout.encode(group)
@@ -164,66 +284,92 @@ class Disk:
     async def oldest_seq(self) -> int:
         return await self._number("SELECT min(seq) FROM reading")
 
-    async def discard(self, until: int, counters: Mapping[str, int]) -> None:
-        """Forget the readings up to `until`, and remember the counters, in one transaction."""
-        try:
-            await self._db.execute("DELETE FROM reading WHERE seq <= ?", (until,))
-            await self._db.executemany(SET_COUNTER, list(counters.items()))
-            await self._db.commit()
-        except sqlite3.Error:
-            await self._roll_back()
-            raise
+    async def newest_seq(self) -> int:
+        return await self._number("SELECT max(seq) FROM reading")
 
-    # ---------------------------------------------------------------- epochs
+    async def counted(self, first: int, last: int, account: str, shift_ms: int = 0) -> ledger.Deltas:
+        """The readings of the log from `first` to `last`, their times shifted, as counts of `account`."""
+        hour = "(time_ms + ?) / ?"
+        sql = f"SELECT group_id, {hour}, count(*) FROM reading WHERE seq BETWEEN ? AND ? GROUP BY 1, 2"  # noqa: S608
+        given = (shift_ms, ledger.HOUR_MS, first, last)
+        deltas: ledger.Deltas = {}
+        for group_id, hour, count in await self._db.execute_fetchall(sql, given):
+            key = (hour, self.device(group_id), account)
+            deltas[key] = deltas.get(key, 0) + count
+        return deltas
 
-    async def begin_epoch(
-        self, first: int, boot_id: str, offset_ms: int, *, trusted: bool
-    ) -> tuple[int | None, int]:
-        """A new epoch from `first` on; the first reading held back (None: none), and what its time lacks.
+    def device(self, group_id: int) -> str:
+        """Whose readings the rows of `group_id` are."""
+        return self._groups[group_id].device.name
 
-        What an earlier boot left untrusted can not be known better any more: it is let go.
-        """
-        await self._db.execute("UPDATE epoch SET trusted = 1 WHERE boot_id <> ?", (boot_id,))
-        held = "SELECT first_seq, offset_ms FROM epoch WHERE NOT trusted ORDER BY first_seq LIMIT 1"
-        earlier = list(await self._db.execute_fetchall(held))
-        # With an earlier start's readings this epoch is shifted too, to `offset_ms`.
-        known_ms = earlier[0][1] if earlier and not trusted else offset_ms
-        row = (first, boot_id, known_ms, trusted)
-        await self._db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
-        await self._db.commit()
-        if earlier:
-            return earlier[0][0], offset_ms - earlier[0][1]
-        return (None if trusted else first), 0
+    async def discard(self, until: int, counters: Mapping[str, int], deltas: ledger.Deltas) -> None:
+        """Forget the log up to `until`, and remember what that cost, in one transaction."""
+        async with self.transaction() as db:
+            await db.execute("DELETE FROM reading WHERE seq <= ?", (until,))
+            await self.remember(counters, deltas)
+        await self.measure_log()
 
-    async def restamp(self, first: int, shift_ms: int) -> None:
-        """Shift the times of the readings from `first` on, and the offset of their epochs; all or nothing."""
-        shift = "UPDATE reading SET time_ms = time_ms + ? WHERE seq >= ?"
-        offset = "UPDATE epoch SET offset_ms = offset_ms + ? WHERE NOT trusted"
-        try:
-            await self._db.execute(shift, (shift_ms, first))
-            await self._db.execute(offset, (shift_ms,))
-            await self._db.commit()
-        except sqlite3.Error:
-            await self._roll_back()
-            raise
+    async def seal(self, chunk: Chunk, encoded: Sequence[Encoded]) -> None:
+        """Take `chunk` out of the log, in one transaction."""
+        async with self.transaction() as db:
+            # First, so that what is written takes the room that is freed.
+            between = (chunk.first_seq, chunk.last_seq)
+            await db.execute("DELETE FROM reading WHERE seq BETWEEN ? AND ?", between)
+            await self._insert(chunk, encoded)
+        await self.measure_log()
 
-    async def trust_epochs(self) -> None:
-        await self._db.execute("UPDATE epoch SET trusted = 1")
-        await self._db.commit()
+    async def _insert(self, chunk: Chunk, encoded: Sequence[Encoded]) -> None:
+        first_id = await self._number("SELECT max(id) FROM segment") + 1
+        await self._db.execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)", chunk)
+        rows = segments.segment_rows(chunk, encoded, first_id)
+        await self._db.executemany("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        columns = segments.column_rows(encoded, first_id)
+        await self._db.executemany("INSERT INTO segment_column VALUES (?, ?)", columns)
+
+    async def replace(
+        self,
+        chunk: Chunk,
+        by: tuple[Chunk, Sequence[Encoded]] | None,
+        counters: Mapping[str, int],
+        deltas: ledger.Deltas,
+    ) -> None:
+        """Give up `chunk`, or have less of it, and remember what that cost, in one transaction."""
+        async with self.transaction() as db:
+            await db.execute(DELETE_COLUMNS, (chunk.first_seq,))
+            await db.execute("DELETE FROM segment WHERE chunk = ?", (chunk.first_seq,))
+            await db.execute("DELETE FROM chunk WHERE first_seq = ?", (chunk.first_seq,))
+            if by is not None:
+                await self._insert(*by)
+            await self.remember(counters, deltas)
+
+    async def remember(self, counters: Mapping[str, int], deltas: ledger.Deltas) -> None:
+        """Counters and ledger, in the transaction under way."""
+        await self._db.executemany(SET_COUNTER, list(counters.items()))
+        await self.enter(deltas)
+
+    async def measure_log(self) -> None:
+        """How much waits to be sealed."""
+        sql = "SELECT count(*), coalesce(sum(length(packed)), 0) FROM reading"
+        ((self.log_readings, self.log_bytes),) = await self._db.execute_fetchall(sql)
 
     # ---------------------------------------------------------------- out
 
     async def read(self, after: int, before: int, limit: int) -> list[Numbered]:
-        """Up to `limit` readings with `after` < seq < `before`."""
+        """Up to `limit` readings with `after` < seq < `before`, from the log or what was sealed of it."""
         sql = (
             "SELECT seq, group_id, time_ms, quality, packed FROM reading"
             " WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?"
         )
-        rows = await self._reader.execute_fetchall(sql, (after, before, limit))
-        return [(row[0], self._reading(*row[1:])) for row in rows]
+        rows = list(await self._reader.execute_fetchall(sql, (after, before, limit)))
+        # Rows only move from the log to what is sealed: what we did not see there is here by now.
+        if found := await self.sealed.read(after, rows[0][0] if rows else before, limit):
+            return found
+        return [(row[0], self.reading(*row[1:])) for row in rows]
 
-    def _reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
-        return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
+    def reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
+        """A row of the log."""
+        with decoding():
+            return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
 
     @contextlib.asynccontextmanager
     async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:
@@ -234,31 +380,6 @@ class Disk:
         finally:
             await reader.close()
 
-    @property
-    def groups(self) -> set[Group]:
-        """Every group that has readings or will, of this run and of earlier ones."""
-        return set(self._groups.values()) | self._ids.keys()
-
-    async def history(
-        self,
-        reader: aiosqlite.Connection,
-        between: tuple[int, int],
-        groups: Collection[Group],
-        period_ms: tuple[int, int],
-    ) -> AsyncGenerator[list[Reading], None]:
-        """Readings of `groups`, after < seq <= until, from <= time < to; a few at a time."""
-        sql = (
-            "SELECT seq, group_id, time_ms, quality, packed FROM reading"
-            " WHERE seq > ? AND seq <= ? AND group_id IN (SELECT value FROM json_each(?))"
-            " AND time_ms >= ? AND time_ms < ? ORDER BY seq LIMIT ?"
-        )
-        keys = json.dumps([key for key, group in self._groups.items() if group in groups])
-        after, until = between
-        while True:
-            given = (after, until, keys, *period_ms, ROWS_PER_STEP)
-            rows = list(await reader.execute_fetchall(sql, given))
-            if rows:
-                yield [self._reading(*row[1:]) for row in rows]
-            if len(rows) < ROWS_PER_STEP:
-                return
-            after = rows[-1][0]
+    def keyed(self, points: set[str]) -> dict[int, Group]:
+        """The groups that hold any of `points`, by their id."""
+        return {key: group for key, group in self._groups.items() if not points.isdisjoint(group.point_ids)}

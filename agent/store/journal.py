@@ -11,10 +11,10 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from agent.model import Group, Reading
 from agent.store import layout
@@ -65,7 +65,7 @@ class Journal:
         while self._map is not None and at + _HEAD.size <= self._size_bytes:
             length, check = _HEAD.unpack_from(self._map, at)
             body = self._map[at + _HEAD.size : at + _HEAD.size + length]
-            if length < _BODY.size or len(body) < length or zlib.crc32(body) != check:
+            if length < _BODY.size or len(body) < length or crc32(body) != check:
                 return
             seq, group_id, time_ms, quality = _BODY.unpack_from(body)
             if seq > expected:
@@ -78,22 +78,27 @@ class Journal:
     def add(self, first: int, readings: Sequence[Reading], ids: Mapping[Group, int]) -> None:
         """Keep `readings`, numbered from `first` on; those of a group without an id end it until the
         next `restart`, since the numbers must have no gap."""
+        records: list[bytes] = []
+        room = self._size_bytes - self._end - _HEAD.size  # an end mark has to fit behind the last
         for seq, (group, time_ms, values, quality) in enumerate(readings, first):
             group_id = ids.get(group)
-            if group_id is None or self._map is None:
+            body = b"" if group_id is None else _BODY.pack(seq, group_id, time_ms, quality)
+            body += layout.packer(len(values)).pack(*values)
+            room -= _HEAD.size + len(body)
+            if group_id is None or room < 0 or self._map is None:
+                self._put(b"".join(records))
                 self._end = self._size_bytes
                 return
-            packed = layout.packer(len(values)).pack(*values)
-            self._put(_BODY.pack(seq, group_id, time_ms, quality) + packed)
+            records.append(_HEAD.pack(len(body), crc32(body)) + body)
+        self._put(b"".join(records))
 
-    def _put(self, body: bytes) -> None:
-        after = self._end + _HEAD.size + len(body)
-        if self._map is None or after + _HEAD.size > self._size_bytes:
-            self._end = self._size_bytes
+    def _put(self, records: bytes) -> None:
+        if self._map is None or not records:
             return
-        # The end mark of the next record first: a reader never runs into what was here before.
+        after = self._end + len(records)
+        # The end mark behind them first: a reader never runs into what was here before.
         self._map[after : after + _HEAD.size] = bytes(_HEAD.size)
-        self._map[self._end : after] = _HEAD.pack(len(body), zlib.crc32(body)) + body
+        self._map[self._end : after] = records
         self._end = after
 
     def restart(self, first: int, readings: Sequence[Reading], ids: Mapping[Group, int]) -> None:

@@ -7,7 +7,7 @@ Rules.
    readings. The one writer is `run`. What is not committed is in a journal that outlives the process.
 3. The newest readings stay in memory, so that a reader that keeps up never touches the disk.
 4. What is not committed is bounded too: a disk that refuses for long costs the oldest of it, counted.
-5. Beyond `size_max_mb` the oldest readings go, and those that no uplink had sent are counted.
+5. Old readings are sealed, and given up where there is no more room (`upkeep.py`, `budget.py`), counted.
 6. What was stamped while the clock was not trusted stays here: an uplink sees up to `released_seq`.
    `restamp` shifts it when the clock is known better, `release` lets it go.
 """
@@ -21,56 +21,59 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from agent.model import Group, Reading
-from agent.store.disk import ROWS_PER_STEP, Disk, Numbered
+from agent.store.budget import Budget, Discarded, between
+from agent.store.disk import Disk
+from agent.store.epochs import begin_epoch, restamp, trust_epochs
+from agent.store.history import Columns, History, ReadingSteps, Steps
 from agent.store.journal import Journal
+from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
+from agent.store.outbox import Outbox
+from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.sealed import Numbered
+from agent.store.sealing import ChunkSize, chunk_size_of
+from agent.store.state import StoreState
+from agent.store.upkeep import Upkeep, UpkeepNews
 from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
 
 MEMORY_COMMITTED_READINGS = 4096
-TRIM_CHECK_S = 5.0
-TRIM_SHARE = 0.02
-TRIM_STEPS_MAX = 25  # half of the file at a time
-
-
-class StoreState(NamedTuple):
-    """What the store holds. `discarded_*` count readings that were given up since the file was made;
-    `held` are those that wait for a clock that can be trusted."""
-
-    last_seq: int
-    committed_seq: int
-    file_bytes: int
-    discarded_sent: int
-    discarded_unsent: int
-    held: int
-    commits: int
-    failing: bool
 
 
 class Store:
     """See the module. Enter it, `append` from the hub, keep `run` running, leave it last."""
 
-    def __init__(self, file: Path, options: StoreOptions | None = None) -> None:
-        self._disk, self._options = Disk(file), options or StoreOptions()
+    def __init__(
+        self, file: Path, options: StoreOptions | None = None, chunk_size: ChunkSize | None = None
+    ) -> None:
+        self._options = options = options or StoreOptions()
+        self._disk = Disk(file)
+        self.outbox = Outbox()
+        self._budget = Budget(
+            self._disk, file.parent, options, self.outbox.unsent, lambda: self.outbox.has_uplinks
+        )
         self._journal = Journal(file.with_suffix(".journal"))
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
         self._committed = 0
-        self._cursors: dict[str, int] = {}
-        self._cursors_kept: dict[str, int] = {}
         self._waiting: list[asyncio.Future[None]] = []
-        self._discarded = {"sent": 0, "unsent": 0}
-        self._discarded_kept = dict(self._discarded)
+        self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
-        self._file_bytes = 0
+        self._epoch: tuple[str, int] = ("", 0)
         self._commits = 0
+        self._broken: sqlite3.Error | None = None
         self._committing = asyncio.Lock()
+        news = UpkeepNews(self._sealable, self._note, self._forget)
+        size = chunk_size or chunk_size_of(options.size_max_mb)
+        self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
+        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self._note)
+        self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
@@ -78,13 +81,12 @@ class Store:
             await stack.enter_async_context(self._disk)
             await self._recover(stack)
             kept = await self._disk.kept()
-            self._cursors, self._cursors_kept = dict(kept.cursors), kept.cursors
-            for name in self._discarded:
-                self._discarded[name] = kept.counters.get(f"discarded_{name}", 0)
-            self._discarded_kept = dict(self._discarded)
-            self._committed = max(kept.last_seq, *kept.cursors.values(), 0)
+            self.outbox.load(kept.standings)
+            counters = (kept.counters.get(f"discarded_{name}", 0) for name in Discarded._fields)
+            self._budget.discarded = self._discarded_kept = Discarded(*counters)
+            self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
-            self._file_bytes = await self._disk.size_bytes()
+            self._budget.used_bytes = await self._disk.size_bytes()
             stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
         return self
@@ -92,9 +94,7 @@ class Store:
     async def _last_commit(self) -> None:
         await self.commit()
         if lost := self.last_seq - self._committed:
-            log.warning(
-                "store: the disk refuses to the end, the newest %d readings are only in the journal", lost
-            )
+            log.warning("store: the disk refuses to the end, %d readings are only in the journal", lost)
 
     async def _recover(self, stack: AsyncExitStack) -> None:
         """Bring in what an earlier run had not committed when it was killed."""
@@ -126,6 +126,7 @@ class Store:
         """Number and keep `readings`; they are on disk after the next commit."""
         self._journal.add(self.last_seq + 1, readings, self._disk.ids)
         self._recent.extend(readings)
+        self.ledger.acquired(readings)
         self._wake()
 
     def _wake(self) -> None:
@@ -145,24 +146,25 @@ class Store:
         return StoreState(
             self.last_seq,
             self._committed,
-            self._file_bytes,
-            self._discarded["sent"],
-            self._discarded["unsent"],
+            self._budget.used_bytes,
+            *self._budget.discarded,
             self.last_seq - self.released_seq,
             self._commits,
             self._episode.failures > 0,
+            self._budget.pressure,
+            self._disk.moved_aside,
         )
 
     async def run(self) -> None:
-        """Commit for ever; keep the file within its bounds."""
-        loop = asyncio.get_running_loop()
-        trim_due_s = loop.time()
+        """Commit for ever; seal what is old and keep the file within its bounds beside it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._commit_for_ever())
+            tasks.create_task(self.upkeep.run())
+
+    async def _commit_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._options.commit_interval_s)
             await self.commit()
-            if loop.time() >= trim_due_s:
-                trim_due_s = loop.time() + TRIM_CHECK_S
-                await self._trim()
 
     async def commit(self) -> None:
         """Bring to disk what has come. A disk that refuses is said once; the readings stay in memory."""
@@ -170,26 +172,39 @@ class Store:
 
     async def _commit(self) -> None:
         async with self._committing:
-            first, last = self._committed + 1, self.last_seq
-            cursors, discarded = dict(self._cursors), dict(self._discarded)
-            changed: dict[str, int | None] = dict(cursors.items() - self._cursors_kept.items())
-            changed |= dict.fromkeys(self._cursors_kept.keys() - cursors.keys())
-            batch = self._recent[first - self._recent_first :]
-            if not (batch or changed or discarded != self._discarded_kept):
-                return
-            counters = {f"discarded_{name}": count for name, count in discarded.items()}
+            if self._broken is not None:
+                await self._start_over(self._broken)
+            if self._budget.pressure == "refusing" and self.last_seq > self._committed:
+                self._give_up(self.last_seq, "newest")
             try:
-                await self._disk.write(first, batch, changed, counters)
-            except sqlite3.Error as error:
-                self._episode.failed(f"cannot commit {len(batch)} readings, keeping them in memory: {error}")
+                await self._write()
+            except (sqlite3.Error, OSError) as error:
+                self._episode.failed(f"cannot commit, keeping the readings in memory: {error}")
+                self._note(error)
                 self._give_up_surplus()
             else:
-                self._committed, self._cursors_kept, self._discarded_kept = last, cursors, discarded
-                self._commits += 1
                 self._episode.ended()
                 self._discarding.ended()
             self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
+
+    async def _write(self) -> None:
+        """What has come since the last commit, in one transaction."""
+        first, last = self._committed + 1, self.last_seq
+        out, discarded = self.outbox.changes(), self._budget.discarded
+        batch = self._recent[first - self._recent_first :]
+        counters = discarded.counters() if discarded != self._discarded_kept else {}
+        deltas = self.ledger.take()
+        if not (batch or out or deltas or counters):
+            return
+        try:
+            await self._disk.write(first, batch, out, counters, deltas)
+        except BaseException:
+            self.ledger.add(deltas)
+            raise
+        self._committed, self._discarded_kept = last, discarded
+        self.outbox.committed(out)
+        self._commits += 1
 
     def _journal_anew(self) -> None:
         first = self._committed + 1
@@ -199,12 +214,26 @@ class Store:
         """Give up the oldest readings that neither disk nor memory can hold."""
         surplus = self.last_seq - self._committed - self._options.memory_readings_max
         if surplus > 0:
-            unsent = self._count_discarded(self._committed + 1, self._committed + surplus)
-            self._discarding.failed(
-                f"memory is full too, giving up the oldest readings: {surplus} now, {unsent} never delivered"
-            )
-            self._committed += surplus
-            self._forget(self._committed)
+            unsent = self._give_up(self._committed + surplus, "memory")
+            text = "memory is full too, giving up the oldest readings"
+            self._discarding.failed(f"{text}: {surplus} now, {unsent} never delivered")
+
+    def _give_up(self, until: int, rule: str) -> int:
+        """Count what is not committed up to `until` as given up, and forget it; how many nobody had."""
+        first = self._committed + 1
+        wanted = self.outbox.unsent(first, until)
+        unsent = 0
+        for spans, sent in ((wanted, False), (between(first, until, wanted), True)):
+            for start, end in spans:
+                lost = self._recent[start - self._recent_first : end - self._recent_first + 1]
+                self.ledger.discarded(rule, lost, sent=sent)
+                unsent += 0 if sent else len(lost)
+        count = until - first + 1
+        before = self._budget.discarded
+        self._budget.discarded = Discarded(before.sent + count - unsent, before.unsent + unsent)
+        self._committed = until
+        self._forget(until)
+        return unsent
 
     def _forget(self, until: int) -> None:
         """Let go of what memory holds up to `until`."""
@@ -213,52 +242,32 @@ class Store:
             del self._recent[:surplus]
             self._recent_first += surplus
 
-    def _count_discarded(self, first: int, last: int) -> int:
-        """Count the readings from `first` to `last` as given up; how many of them no uplink had sent."""
-        delivered = min(self._cursors.values(), default=0)
-        unsent = max(0, last - max(delivered, first - 1))
-        self._discarded["unsent"] += unsent
-        self._discarded["sent"] += last - first + 1 - unsent
-        return unsent
+    # ---------------------------------------------------------------- a broken file
 
-    # ---------------------------------------------------------------- bounds
+    def _note(self, error: Exception) -> None:
+        """Remember that the file itself is damaged; the next commit starts a new one."""
+        if isinstance(error, sqlite3.Error) and is_broken(error):
+            self._broken = error
 
-    async def _trim(self) -> None:
-        """Discard the oldest readings while the file is over its limit."""
-        await to_its_end(self._trim_whole())
-
-    async def _trim_whole(self) -> None:
-        async with self._committing:
-            try:
-                self._file_bytes = await self._disk.size_bytes()
-                for _ in range(TRIM_STEPS_MAX):
-                    if self._file_bytes <= self._options.size_max_mb * 1_000_000:
-                        return
-                    await self._discard_oldest()
-                    self._file_bytes = await self._disk.size_bytes()
-            except sqlite3.Error as error:
-                self._episode.failed(f"cannot keep within {self._options.size_max_mb} MB: {error}")
-
-    async def _discard_oldest(self) -> None:
-        first = await self._disk.oldest_seq()
-        until = first + int((self._committed - first) * TRIM_SHARE)
-        before = dict(self._discarded)
-        unsent = self._count_discarded(first, until)
+    async def _start_over(self, reason: sqlite3.Error) -> None:
+        """Move the broken file aside and go on in a new one, beginning with all that memory has."""
+        kept = self._recent_first - 1
+        held = self._held_from is not None
         try:
-            counters = {f"discarded_{name}": count for name, count in self._discarded.items()}
-            await self._disk.discard(until, counters)
-        except sqlite3.Error:
-            self._discarded = before
-            raise
-        self._discarded_kept = dict(self._discarded)
-        self._forget(until)
-        log.log(
-            logging.WARNING if unsent and self._cursors else logging.INFO,
-            "store: over %d MB, discarded the oldest %d readings, %d of them never delivered",
-            self._options.size_max_mb,
-            until - first + 1,
-            unsent,
-        )
+            aside = await self._disk.start_over(kept)
+            if self._held_from is not None:
+                self._held_from = max(self._held_from, self._recent_first)
+                await begin_epoch(self._disk, self._held_from, *self._epoch, trusted=not held)
+        except (sqlite3.Error, OSError) as error:
+            self._episode.failed(f"broken ({reason}), and no new one can be made: {error}")
+            return
+        if aside:
+            log.critical("store: broken (%s), moved aside as %s; %s", reason, aside, WAY_OUT)
+        self._broken = None
+        again = self._committed - kept
+        self.ledger.acquired(self._recent[:again])  # the new file's ledger has never heard of them
+        self._committed, self._discarded_kept = kept, Discarded()
+        self.outbox.lost()
 
     # ---------------------------------------------------------------- time
 
@@ -268,7 +277,10 @@ class Store:
         What an earlier start in the same boot stamped without trust is shifted to the same offset.
         """
         first = self.last_seq + 1
-        self._held_from, lacking_ms = await self._disk.begin_epoch(first, boot_id, offset_ms, trusted=trusted)
+        self._epoch = (boot_id, offset_ms)
+        self._held_from, lacking_ms = await begin_epoch(
+            self._disk, first, boot_id, offset_ms, trusted=trusted
+        )
         if lacking_ms:
             await self.restamp(lacking_ms)
         if trusted:
@@ -283,17 +295,20 @@ class Store:
             if self._held_from is None:
                 return
             end = len(self._recent)  # what comes while the disk works is stamped right
-            await self._disk.restamp(self._held_from, shift_ms)
+            await restamp(self._disk, self._held_from, shift_ms)
+            pending = max(self._held_from, self._committed + 1) - self._recent_first
+            self.ledger.shifted(self._recent[pending:end], shift_ms)
             at = max(0, self._held_from - self._recent_first)
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
             ]
+            self._epoch = (self._epoch[0], self._epoch[1] + shift_ms)
             self._journal_anew()
 
     async def release(self) -> None:
         """The clock is trusted: nothing is held back any more."""
         if self._held_from is not None:
-            await to_its_end(self._disk.trust_epochs())
+            await to_its_end(trust_epochs(self._disk))
             self._held_from = None
             self._wake()
 
@@ -303,26 +318,6 @@ class Store:
         return self.last_seq if self._held_from is None else self._held_from - 1
 
     # ---------------------------------------------------------------- out
-
-    def cursor(self, name: str) -> int:
-        """The last `seq` that uplink `name` has delivered; a new uplink starts at the oldest reading."""
-        return self._cursors.setdefault(name, 0)
-
-    def delivered(self, name: str, seq: int) -> None:
-        """Uplink `name` has delivered everything up to `seq`; kept with the next commit."""
-        self._cursors[name] = seq
-
-    def forget_cursor(self, name: str) -> None:
-        """There is nothing of its own to deliver for `name` any more."""
-        self._cursors.pop(name, None)
-
-    def cursors_under(self, prefix: str) -> list[str]:
-        """Names of the cursors that begin with `prefix`."""
-        return [name for name in self._cursors if name.startswith(prefix)]
-
-    def backlog(self, name: str) -> int:
-        """How many readings uplink `name` has yet to deliver (those discarded since count as done)."""
-        return self.last_seq - self._cursors.get(name, 0)
 
     async def wait_beyond(self, seq: int) -> None:
         """Return once there is a reading newer than `seq` to deliver."""
@@ -341,6 +336,7 @@ class Store:
             try:
                 rows = await self._disk.read(seq, min(first, before), limit)
             except sqlite3.Error as error:
+                self._note(error)
                 raise OSError(f"store: cannot read back: {error}") from error
             # What was committed and left memory while we read the disk is there now: look again.
             if rows or first == self._recent_first:
@@ -352,33 +348,30 @@ class Store:
         at = start - self._recent_first
         return list(enumerate(self._recent[at : at + max(0, end - start)], start))
 
-    async def history(
-        self, points: Collection[str], from_ms: int, to_ms: int
-    ) -> AsyncGenerator[list[Reading], None]:
+    def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
         """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`.
 
-        In the order they came (a module's late readings come late), in steps of bounded size; the
-        newest, not yet committed ones last. OSError if the disk cannot be read.
+        In steps of bounded size: what is sealed chunk by chunk, each in the order of time; the log and the
+        newest, not yet committed ones in the order they came. OSError if the disk cannot be read.
         """
-        await self.commit()
-        wanted = set(points)
-        groups = {group for group in self._disk.groups if not wanted.isdisjoint(group.point_ids)}
-        seq = 0
-        try:
-            async with self._disk.history_reader() as reader:
-                # What is committed while we read may leave memory before we come to it: read on.
-                while seq + 1 < self._recent_first:
-                    until = self._committed
-                    steps = self._disk.history(reader, (seq, until), groups, (from_ms, to_ms))
-                    async for step in steps:
-                        yield step
-                    seq = until
-        except sqlite3.Error as error:
-            raise OSError(f"store: cannot read history: {error}") from error
-        newest = [
-            reading
-            for reading in self._recent[seq + 1 - self._recent_first :]
-            if from_ms <= reading.time_ms < to_ms and reading.group in groups
-        ]
-        for at in range(0, len(newest), ROWS_PER_STEP):
-            yield newest[at : at + ROWS_PER_STEP]
+        return self._history.readings(set(points), (from_ms, to_ms))
+
+    def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
+        """`points` as arrays, `from_ms` <= time < `to_ms`: group by group, each in the order of time, in
+        steps of bounded size. OSError if the disk cannot be read."""
+        return self._history.columns(set(points), (from_ms, to_ms))
+
+    def downsample(
+        self, points: Sequence[str], from_ms: int, to_ms: int, step_ms: int
+    ) -> AsyncGenerator[Steps, None]:
+        """Mean, least, most, last and count of `points` in each `step_ms` (from multiples of it on), of the
+        steps that hold anything; otherwise like `columns`."""
+        return self._history.steps(set(points), (from_ms, to_ms), step_ms)
+
+    def _sealable(self) -> int:
+        return 0 if self._broken else min(self._committed, self.released_seq)
+
+    def _beyond(self, seq: int) -> list[Numbered]:
+        """What memory holds beyond `seq`."""
+        start = max(seq + 1, self._recent_first)
+        return list(enumerate(self._recent[start - self._recent_first :], start))

@@ -1,39 +1,59 @@
-"""Devices that the centre does not take, so that the others go on.
+"""Devices that the centre does not take, and single readings that it never will, so that the others go on.
 
-A device that is refused (its name, a device limit, a broken record) keeps a cursor of its own,
-`uplink/device`, where the uplink's cursor was; the uplink's cursor moves on without it. It is tried again
-after a time that doubles, and caught up from its own cursor: held back, never skipped.
+A device that is refused (its name, a device limit, a poisonous reading) gets a progress of its own,
+`uplink/device`, as the uplink's was; the uplink goes on without it. It is tried again alone, from there:
+
+1. What is refused, or ends the connection, is halved until it is taken or a single reading is left.
+2. A single reading that is refused is suspect. The newest reading of the device is sent before it is
+   sent once more: only if that one is taken and the suspect is refused again, the suspect is poison.
+   It is kept aside with the reason, and the device goes on.
+3. If the newest is refused too it is the device that is refused: held back, never skipped, and tried
+   again after a time that doubles. A refusal for a limit says nothing about a reading either.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from agent.model import Reading
 from agent.store import Store
+from agent.store.progress import Progress, Span
 from agent.supervise import Episode
 
 log = logging.getLogger(__name__)
 
 RETRY_S_FIRST, RETRY_S_MAX = 5.0, 600.0
+AFTER_LOSS_S = 2.0  # a reading that ends the connection is not tried at once: the others go first
+REST_S = 0.2
+READINGS_FIRST, READINGS_MAX = 256, 1000
+LIMIT_WORDS = ("Quota", "rate")  # in a reason: it is about how much, not about what
+
+Numbered = tuple[int, Reading]
 
 
 @dataclass(slots=True)
-class _Hold:
+class Hold:
+    """A device that is held back. `readings_max` are sent at once; `newest` is what it has read since."""
+
     episode: Episode
     due_s: float = 0.0
+    readings_max: int = READINGS_FIRST
+    newest: Numbered | None = None
+    suspect_seq: int = 0
+    cleared: bool = False  # the newest was taken after the suspect was refused
 
 
 class Holds:
     """The held devices of one uplink; they survive a restart."""
 
     def __init__(self, uplink: str, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._prefix, self._store, self._clock = f"{uplink}/", store, clock
-        self._holds = {
-            name.removeprefix(self._prefix): self._new(name) for name in store.cursors_under(self._prefix)
-        }
+        self._uplink, self._prefix, self._clock = uplink, f"{uplink}/", clock
+        self._outbox = store.outbox
+        names = self._outbox.under(self._prefix)
+        self._holds = {name.removeprefix(self._prefix): self._new(name) for name in names}
 
     def __contains__(self, device: str) -> bool:
         return device in self._holds
@@ -41,35 +61,99 @@ class Holds:
     def __len__(self) -> int:
         return len(self._holds)
 
-    def _new(self, name: str) -> _Hold:
-        return _Hold(Episode(log, f"uplink {name.replace('/', ', device ', 1)}"))
+    def __getitem__(self, device: str) -> Hold:
+        return self._holds[device]
 
-    def add(self, device: str, seq: int, reason: str) -> None:
-        """Hold `device` back (still): everything up to `seq` was delivered before."""
+    def _new(self, name: str) -> Hold:
+        return Hold(Episode(log, f"uplink {name.replace('/', ', device ', 1)}"))
+
+    def add(self, device: str, progress: Progress, reason: str) -> None:
+        """Hold `device` back: it has yet to deliver what the uplink has."""
         name = self._prefix + device
-        if device not in self._holds:
-            self._holds[device] = self._new(name)
-            self._store.delivered(name, seq)
-        hold = self._holds[device]
-        wait_s = min(RETRY_S_MAX, RETRY_S_FIRST * 2.0 ** min(hold.episode.failures, 16))
-        hold.due_s = self._clock() + wait_s
-        hold.episode.failed(f"the centre does not take it ({reason}); kept here, next try in {wait_s:.0f} s")
+        self._holds[device] = hold = self._new(name)
+        self._outbox.put(name, progress)
+        hold.due_s = self._clock()
+        hold.episode.failed(f"the centre does not take it ({reason}); kept here, tried apart from the others")
+
+    def saw(self, numbered: Sequence[Numbered]) -> None:
+        """What has come; of a held device the newest is remembered."""
+        for seq, reading in numbered:
+            hold = self._holds.get(reading.group.device.name)
+            if hold and (hold.newest is None or hold.newest[0] < seq):
+                hold.newest = (seq, reading)
 
     def due(self) -> str | None:
         """A device that is to be tried again now."""
         now_s = self._clock()
         return next((device for device, hold in self._holds.items() if hold.due_s <= now_s), None)
 
-    def seq(self, device: str) -> int:
-        """What of the device was delivered."""
-        return self._store.cursor(self._prefix + device)
+    def due_in_s(self) -> float:
+        """Seconds until the next is due; infinite if none is held."""
+        return min((hold.due_s for hold in self._holds.values()), default=float("inf")) - self._clock()
 
-    def advanced(self, device: str, seq: int, until: int) -> None:
-        """Delivered up to `seq`; from `until` on it goes with the others again."""
+    def lacking(self, device: str) -> list[Span]:
+        """What the device has yet to deliver that the uplink has passed."""
+        name = self._prefix + device
+        return self._outbox.progress(name).minus(self._outbox.progress(self._uplink))
+
+    def release(self, device: str) -> None:
+        """It lacks no more than the uplink itself: it goes with the others again.
+
+        Never while anything is under way that was gathered without it. With a suspect it stays: the
+        others have theirs to send again first.
+        """
+        if self._holds[device].suspect_seq:
+            self.rest(device)
+        else:
+            self._outbox.forget(self._prefix + device)
+            del self._holds[device]
+
+    def rest(self, device: str) -> None:
+        """Look at it again in a moment."""
+        self._holds[device].due_s = self._clock() + REST_S
+
+    def passed(self, device: str, span: Span) -> None:
+        """There is nothing of the device in `span`, or no more."""
+        self._outbox.passed(self._prefix + device, *span)
+
+    def taken(self, device: str, span: Span) -> None:
+        """All of the device in `span` was taken."""
         hold = self._holds[device]
         hold.episode.ended()
-        if seq < until:
-            self._store.delivered(self._prefix + device, seq)
+        hold.readings_max = min(2 * hold.readings_max, READINGS_MAX)
+        hold.suspect_seq = 0
+        self.passed(device, span)
+
+    def probe(self, device: str, first: Numbered) -> Numbered | None:
+        """What to send before `first` is sent again: the newest, if `first` is suspect."""
+        hold = self._holds[device]
+        if hold.suspect_seq != first[0] or hold.cleared:
+            return None
+        return hold.newest
+
+    def refused(self, device: str, sent: Sequence[Numbered], reason: str, *, lost: bool) -> bool:
+        """`sent` was refused, or (`lost`) the connection ended with it; whether its one reading is poison."""
+        hold = self._holds[device]
+        if any(word in reason for word in LIMIT_WORDS):
+            self.later(device, reason)
+        elif len(sent) > 1:
+            hold.readings_max = max(1, len(sent) // 2)
+            hold.due_s = self._clock() + (AFTER_LOSS_S if lost else 0.0)
+        elif hold.suspect_seq == sent[0][0] and hold.cleared:
+            hold.suspect_seq, hold.cleared = 0, False
+            return True
         else:
-            self._store.forget_cursor(self._prefix + device)
-            del self._holds[device]
+            hold.suspect_seq, hold.cleared = sent[0][0], False
+            newer = hold.newest is not None and hold.newest[0] != sent[0][0]
+            if newer and lost:
+                hold.due_s = self._clock() + AFTER_LOSS_S
+            elif not newer:
+                self.later(device, reason)
+        return False
+
+    def later(self, device: str, reason: str) -> None:
+        """Hold it back still, for longer than before."""
+        hold = self._holds[device]
+        wait_s = min(RETRY_S_MAX, RETRY_S_FIRST * 2.0 ** min(hold.episode.failures - 1, 16))
+        hold.due_s = self._clock() + wait_s
+        hold.episode.failed(f"still not taken ({reason}), next try in {wait_s:.0f} s")

@@ -1,4 +1,5 @@
 import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from tests.conftest import group_of
 
 def one(values: tuple[float, ...], bytes_max: int = 60_000) -> list[dict]:
     reading = Reading(group_of(count=len(values)), 1700000000123, values)
-    return [json.loads(entry) for entry in payload.entries(reading, bytes_max)]
+    return [json.loads(entry) for entry, _ in payload.entries(reading, bytes_max, 1000)]
 
 
 def test_a_reading_is_a_timed_record() -> None:
@@ -22,12 +23,13 @@ def test_a_reading_is_a_timed_record() -> None:
 def test_what_is_not_available_is_left_out() -> None:
     assert one((NAN, 1.0)) == [{"ts": 1700000000123, "values": {"p1": 1.0}}]
     assert one((NAN, NAN)) == []
+    assert one((math.inf, -math.inf, 2.0)) == [{"ts": 1700000000123, "values": {"p2": 2.0}}]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_no_decimal_is_long_enough_to_be_stored_as_text(value: float) -> None:
     reading = Reading(group_of(count=1), 0, (value,))
-    (entry,) = payload.entries(reading, 60_000)
+    ((entry, _),) = payload.entries(reading, 60_000, 1000)
     number = entry.split(b":")[-1].strip(b"}").decode()
     assert -Decimal(number).as_tuple().exponent <= 16
     assert "." in number or "e" in number  # a whole float stays a float
@@ -39,8 +41,9 @@ def test_messages_keep_within_the_limit_and_lose_nothing(points: int, readings: 
     group = group_of("meter", points)
     sent = [Reading(group, 1000 + at, tuple(float(at + p) for p in range(points))) for at in range(readings)]
     found: dict[tuple[int, str], float] = {}
-    for message in payload.messages("meter", sent, bytes_max):
+    for message, count in payload.messages("meter", sent, bytes_max, 100):
         assert len(message) <= bytes_max
+        assert count <= 100
         for entry in json.loads(message)["meter"]:
             for name, value in entry["values"].items():
                 assert (entry["ts"], name) not in found
@@ -49,6 +52,6 @@ def test_messages_keep_within_the_limit_and_lose_nothing(points: int, readings: 
 
 
 def test_the_gateway_itself_speaks_in_plain_lists() -> None:
-    (message,) = payload.messages(None, [Reading(group_of(count=1), 5, (1.0,))], 60_000)
+    ((message, _),) = payload.messages(None, [Reading(group_of(count=1), 5, (1.0,))], 60_000)
     assert json.loads(message) == [{"ts": 5, "values": {"p0": 1.0}}]
     assert list(payload.messages("m", [group_of().bad(5)], 60_000)) == []

@@ -119,7 +119,7 @@ async def test_a_refusing_broker_costs_nothing(
         await until(lambda: len(center.values) == 600)
     assert center.values == wanted(150)
     assert center.differing == 0
-    mine = [record for record in caplog.records if record.name == "agent.uplink.thingsboard"]
+    mine = [record for record in caplog.records if record.name == "agent.uplink.uplink"]
     assert [record.levelname for record in mine] == ["WARNING", "INFO"]
 
 
@@ -133,8 +133,7 @@ async def test_a_silent_link_is_noticed_and_costs_nothing(
         mosquitto.signal(signal.SIGSTOP)
         fill(store, 50, 50)
         await until(lambda: "no PUBACK in 1 s" in uplink.state.last_error)
-        cursor = store.cursor("center")
-        assert cursor == 100
+        assert store.outbox.progress("center").beyond == 100
         await asyncio.sleep(1)
         await mosquitto.kill()  # what was in flight is gone
         await mosquitto.start()
@@ -242,10 +241,10 @@ async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothi
             await until(lambda: uplink.state.held_devices == 1)
             fill(store, 30, 30)
             await until(lambda: sum(key[0] == "a" for key in broker.taken) == 120)
-            assert store.cursor("center/b") == 0
+            assert store.outbox.progress("center/b").beyond == 0
             assert not any(key[0] == "b" for key in broker.taken)
             await store.commit()
-        assert "center/b" in store.cursors_under("center/")
+        assert "center/b" in store.outbox.under("center/")
         mended = True
         uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store)  # a restart keeps the hold
         assert uplink.state.held_devices == 1
@@ -257,7 +256,7 @@ async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothi
                     filled += 1
                     await asyncio.sleep(0.1)
         assert broker.taken == wanted(filled)
-        assert store.cursors_under("center/") == []
+        assert store.outbox.under("center/") == []
 
 
 async def test_a_refusal_that_ends_the_session_is_an_outage_not_a_hold(
@@ -271,7 +270,7 @@ async def test_a_refusal_that_ends_the_session_is_an_outage_not_a_hold(
             fill(store, 5)
             await until(lambda: "after a refusal (Quota exceeded)" in uplink.state.last_error)
             assert uplink.state.held_devices == 0
-    assert store.cursor("center") == 0
+    assert store.outbox.progress("center").beyond == 0
 
 
 async def test_a_broker_that_was_down_at_first_is_still_met_at_5(

@@ -1,0 +1,77 @@
+"""The ladder: how much is trusted now, and why.
+
+Rules: pure. Down at once, to what the worst fault allows; up after 30 healthy minutes; hands off ends with
+its cause. Optimiser, optimum start, schedule, the unit's own thermostat, hands off.
+"""
+
+from __future__ import annotations
+
+from agent.control.room import Room, RoomSeen, Rung
+from agent.control.state import RoomState
+
+STALE_S = 600.0
+FROZEN_S = 2400.0
+HEALTHY_S = 1800.0
+LATE_MAX = 2
+RESENDS = 2
+MOVED_K = 0.005
+PLAUSIBLE_C = (-10.0, 60.0)
+
+Floor = tuple[Rung, str]
+
+
+def temperature(seen: RoomSeen) -> tuple[float | None, str]:
+    """The room's temperature if it can be used, or why not."""
+    if seen.temperature_c is None:
+        return None, "no reading of the room"
+    low, high = PLAUSIBLE_C
+    if not low < seen.temperature_c.value < high:
+        return None, f"a reading of {seen.temperature_c.value:.1f} °C is not plausible"
+    if seen.temperature_c.age_s > STALE_S:
+        return None, f"the room's last reading is {seen.temperature_c.age_s / 60:.0f} min old"
+    return seen.temperature_c.value, ""
+
+
+def watch_frozen(state: RoomState, temp_c: float | None, now_ms: int) -> bool:
+    """Note when the reading moved; True if it has stood still since long before the unit switched."""
+    if temp_c is None:
+        return False
+    if state.last_temp is None or abs(temp_c - state.last_temp) > MOVED_K:
+        state.last_temp, state.moved_ms = temp_c, now_ms
+        return False
+    if state.switched_ms is None or state.switched_ms < state.moved_ms:
+        return False
+    return now_ms - max(state.switched_ms, state.moved_ms) > FROZEN_S * 1000
+
+
+def floor_of(
+    room: Room, state: RoomState, *, clock: bool, manual: bool, temp_fault: str, model: bool
+) -> Floor:
+    """The best rung that what is wrong now allows, and the words for it."""
+    faults: list[Floor] = [(Rung.OPTIMISER, "all is well")]
+    if manual:
+        faults.append((Rung.HANDS_OFF, "set by hand"))
+    if not clock:
+        faults.append((Rung.THERMOSTAT, "the clock is not trusted"))
+    if temp_fault:
+        faults.append((Rung.SCHEDULE, temp_fault))
+    if any(unit.attempt > RESENDS for unit in state.units.values()):
+        faults.append((Rung.SCHEDULE, "a unit does not obey, told three times"))
+    if state.late >= LATE_MAX:
+        faults.append((Rung.OPTIMUM_START, "the solver was late twice"))
+    if not model:
+        faults.append((Rung.OPTIMUM_START, "no model accepted yet"))
+    return max(faults, key=lambda fault: fault[0])
+
+
+def step(state: RoomState, floor: Floor, now_ms: int) -> None:
+    """Move on the ladder: `rung`, `why`, since when."""
+    allowed, why = floor
+    if state.rung_ms is None or allowed > state.rung or state.rung == Rung.HANDS_OFF > allowed:
+        state.rung, state.why, state.rung_ms, state.healthy_ms = allowed, why, now_ms, None
+    elif allowed == state.rung:
+        state.why, state.healthy_ms = why, None
+    elif state.healthy_ms is None:
+        state.healthy_ms = now_ms
+    elif now_ms - state.healthy_ms >= HEALTHY_S * 1000:
+        state.rung, state.why, state.rung_ms, state.healthy_ms = allowed, why, now_ms, None

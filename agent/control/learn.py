@@ -1,0 +1,196 @@
+"""The nightly fit of a room's grey box, and the gate that it must pass.
+
+Rules: pure and deterministic. Fitted by what it predicts up to four hours ahead, not one step, or sensor
+noise would flatten it; robust (Huber), signs bounded, drawn to a prior where the days say nothing; a gap
+starts no prediction and ends those that reach it. Accepted only if, on days held back, its error four hours
+ahead is below that of "it stays as it is" and below 1 K.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.control.forecast import stand_in
+from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
+from agent.control.model import (
+    COOL1,
+    COOL2,
+    COOL_OUT,
+    DAY,
+    FOLLOW,
+    KNEE,
+    LOWER,
+    MEM,
+    OPEN,
+    OUT,
+    PRIOR,
+    SIZE,
+    SUN,
+    SURPRISE_FADE,
+    SURPRISE_K_MAX,
+    SURPRISE_SHARE,
+    UPPER,
+    Floats,
+    Model,
+    features,
+    memories,
+    outside,
+    with_power,
+)
+from agent.control.room import QUARTERS_PER_DAY
+
+AHEAD = 16
+ROUNDS = 8
+STARTS_MIN = 100
+STARTS_MAX = 800
+DAYS_MIN = 3
+ERROR_MAX_K = 1.0
+HUBER_K = 0.6
+PART_LOAD_LEAST = 0.7
+# How many quarter-hours of evidence the prior is worth, per number learned, and around which spread.
+SPREAD = np.ones(SIZE)
+SPREAD[OUT] = 0.02
+SPREAD[MEM] = 0.15, 0.08, 0.02
+SPREAD[DAY], SPREAD[OPEN], SPREAD[SUN] = 0.25, 0.15, 0.5
+SPREAD[[COOL1, COOL2, COOL_OUT]] = 2.0, 2.0, 0.05
+NOISE_K = 0.1
+
+
+class Days:
+    """A history as the fit needs it: features, memories, and from which rows four hours can be foretold."""
+
+    def __init__(self, history: History, max_w: float, idle_w: float, knee: float = KNEE) -> None:
+        rows = history.rows
+        self.bent = knee < 1
+        self.temp = rows[:, TEMPERATURE]
+        quarter = rows[:, QUARTER].astype(np.int64)
+        load = np.clip((rows[:, POWER] - idle_w) / max(max_w - idle_w, 1.0), 0.0, 1.1)
+        outdoor_c = rows[:, OUTDOOR]
+        if np.isnan(outdoor_c).all():
+            outdoor_c = stand_in(quarter)
+        fixed = outside(quarter, rows[:, OCCUPIED], outdoor_c, np.nan_to_num(rows[:, SUN_W_M2]))
+        self.exogenous = with_power(fixed, load, knee=knee)
+        self.memory = memories(self.temp)
+        whole = ~np.isnan(self.temp) & ~np.isnan(self.exogenous).any(axis=1)
+        run = np.asarray(np.lib.stride_tricks.sliding_window_view(whole, AHEAD + 1).all(axis=1))
+        self.starts = np.flatnonzero(run)
+        self.starts = self.starts[self.starts >= min(24, len(whole) // 8)]
+        self.starts = self.starts[:: len(self.starts) // STARTS_MAX + 1]
+        # Only what a plan is for: the hours in which somebody is there, and those before and after.
+        here = np.lib.stride_tricks.sliding_window_view(rows[:, OCCUPIED] > 0, AHEAD + 1)
+        self.matters = np.asarray(here.any(axis=1))[self.starts]
+        self.day = (self.starts + int(quarter[0])) // QUARTERS_PER_DAY
+
+
+def fit(history: History, rated_w: float, now_ms: int, *, inverter: bool = True) -> tuple[Model | None, str]:
+    """The model of these days, or None with why not. Without an inverter every kilowatt cools alike."""
+    if len(history.rows) < DAYS_MIN * QUARTERS_PER_DAY:
+        return None, f"{len(history.rows) / QUARTERS_PER_DAY:.1f} days recorded, {DAYS_MIN} needed"
+    max_w, idle_w = powers(history, rated_w)
+    days = Days(history, max_w, idle_w, KNEE if inverter else 2.0)
+    held = days.day % 4 == 3
+    if (held & days.matters).sum() < STARTS_MIN / 4 or (~held).sum() < STARTS_MIN:
+        return None, f"{len(days.starts)} gapless stretches of four hours, {STARTS_MIN} needed"
+    trial = _estimate(days, days.starts[~held])
+    error_k, persistence_k = _errors(days, days.starts[held & days.matters], trial)
+    verdict = f"four hours ahead {error_k:.2f} K, staying as it is {persistence_k:.2f} K"
+    if error_k >= min(persistence_k, ERROR_MAX_K):
+        return None, verdict
+    learned = _estimate(days, days.starts, trial)
+    return Model(tuple(learned.tolist()), max_w, idle_w, error_k, now_ms), verdict
+
+
+def powers(history: History, rated_w: float) -> tuple[float, float]:
+    """What the units draw at full load and when they only stand by, as far as the days show it."""
+    power = history.rows[:, POWER]
+    power = power[~np.isnan(power)]
+    if len(power) < QUARTERS_PER_DAY:
+        return rated_w, 0.0
+    idle_w = float(min(np.quantile(power, 0.05), 0.05 * rated_w))
+    seen_w = float(np.quantile(power, 0.998))
+    # A unit that cycles or modulates may never show a whole quarter at full load.
+    return min(max(seen_w, 0.9 * rated_w), 1.5 * rated_w), idle_w
+
+
+def _estimate(days: Days, starts: NDArray[np.int64], first: Floats | None = None) -> Floats:
+    """Gauss-Newton on everything foretold from these starts."""
+    learned = PRIOR.copy() if first is None else first.copy()
+    for _ in range(ROUNDS):
+        normal, pull = _normal_equations(days, starts, learned)
+        # Overlapping predictions are not fresh evidence: sixteen of them count as about one.
+        normal = normal / (AHEAD * NOISE_K**2)
+        pull = pull / (AHEAD * NOISE_K**2)
+        normal[np.diag_indices(SIZE)] += 1 / SPREAD**2
+        pull += (PRIOR - learned) / SPREAD**2
+        step = _bounded(normal, pull, LOWER - learned, UPPER - learned)
+        learned = learned + step
+        # A plan that thinks gentle cooling far cheaper than it is would start hours early.
+        least = PART_LOAD_LEAST * learned[COOL1] if days.bent else learned[COOL1]
+        learned[COOL2] = min(max(learned[COOL2], least), learned[COOL1])
+        if np.abs(step / SPREAD).max() < 0.01:
+            break
+    return learned
+
+
+def _normal_equations(days: Days, starts: NDArray[np.int64], learned: Floats) -> tuple[Floats, Floats]:
+    normal, pull = np.zeros((SIZE, SIZE)), np.zeros(SIZE)
+    slope = np.zeros((len(starts), SIZE))
+    slopes = np.zeros((3, *slope.shape))
+    temp, memory = days.temp[starts], days.memory[starts]
+    back = learned[OUT] + learned[MEM].sum()
+    for ahead in range(1, AHEAD + 1):
+        row = features(days.exogenous[starts + ahead], temp, memory)
+        slope = slope * (1 - back) + np.tensordot(learned[MEM], slopes, 1) + row
+        temp = temp + row @ learned
+        memory = memory + FOLLOW * (temp[:, None] - memory)
+        slopes += FOLLOW[:, None, None] * (slope - slopes)
+        miss = days.temp[starts + ahead] - temp
+        limit_k = HUBER_K * (1 + ahead / 8)
+        weight = np.minimum(1.0, limit_k / np.maximum(np.abs(miss), 1e-9)) / (1 + ahead / 4)
+        normal += slope.T @ (slope * weight[:, None])
+        pull += slope.T @ (miss * weight)
+    return normal, pull
+
+
+def _bounded(normal: Floats, pull: Floats, low: Floats, high: Floats) -> Floats:
+    """The step that solves `normal x = pull` between bounds, by coordinate descent."""
+    step = np.asarray(np.clip(np.linalg.solve(normal, pull), low, high))
+    diagonal = np.diag(normal)
+    for _ in range(60):
+        before = step.copy()
+        for at in range(SIZE):
+            rest = pull[at] - normal[at] @ step + diagonal[at] * step[at]
+            step[at] = min(max(rest / diagonal[at], low[at]), high[at])
+        if np.abs(step - before).max() < 1e-6:
+            break
+    return step
+
+
+def foretell(days: Days, starts: NDArray[np.int64], learned: Floats, ahead_max: int = AHEAD) -> Floats:
+    """The temperatures `ahead_max` quarters after each start, with what was missed lately."""
+    missed = _surprises(days, learned)[starts]
+    temp, memory = days.temp[starts], days.memory[starts]
+    for ahead in range(1, ahead_max + 1):
+        temp = temp + features(days.exogenous[starts + ahead], temp, memory) @ learned
+        temp += missed * np.exp(-(ahead - 1) / SURPRISE_FADE)
+        memory = memory + FOLLOW * (temp[:, None] - memory)
+    return temp
+
+
+def _surprises(days: Days, learned: Floats) -> Floats:
+    """What the model missed up to each row, smoothed as `tuning.surprise` does."""
+    foretold = days.temp[:-1] + features(days.exogenous[1:], days.temp[:-1], days.memory[:-1]) @ learned
+    smooth, found = 0.0, [0.0]
+    for miss in np.nan_to_num(np.clip(days.temp[1:] - foretold, -0.4, 0.4)).tolist():
+        smooth += SURPRISE_SHARE * (miss - smooth)
+        found.append(min(max(smooth, -SURPRISE_K_MAX), SURPRISE_K_MAX))
+    return np.array(found)
+
+
+def _errors(days: Days, starts: NDArray[np.int64], learned: Floats) -> tuple[float, float]:
+    """Root mean square errors four hours ahead: the model's, and that of staying as it is."""
+    true = days.temp[starts + AHEAD]
+    model_k = np.sqrt(np.mean((foretell(days, starts, learned) - true) ** 2))
+    still_k = np.sqrt(np.mean((days.temp[starts] - true) ** 2))
+    return float(model_k), float(still_k)

@@ -1,0 +1,118 @@
+"""Control's memory around `decide`: histories, parameters, state, the nightly fit. Still without a clock.
+
+Rules: whoever runs it calls `cycle` with the time, what is seen and what lies ahead, and does what comes
+back; `learn` may be called in another thread between cycles, it only reads a copy. No file, socket or sleep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.control.decide import decide
+from agent.control.history import (
+    OUTDOOR,
+    POWER,
+    SUN_W_M2,
+    TEMPERATURE,
+    History,
+    OpenQuarter,
+)
+from agent.control.learn import fit
+from agent.control.plan import Solve, dynamic
+from agent.control.room import QUARTER_MS, Decision, Observed, Outlook, Room, RoomSeen, Seen
+from agent.control.state import Parameters, RoomState, State
+
+AGE_S_MAX = 300.0
+LEARN_QUARTER = 8
+
+
+@dataclass
+class Loop:
+    """One site. `verdicts`: what the gate said of each room last, in words."""
+
+    rooms: tuple[Room, ...]
+    solve: Solve = dynamic
+    parameters: Parameters = field(default_factory=Parameters)
+    state: State = field(default_factory=State)
+    history: dict[str, History] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    _open: dict[str, OpenQuarter] = field(default_factory=dict)
+    _learned: int = -1
+
+    def cycle(self, now_ms: int, observed: Observed, outlook: Mapping[str, Outlook]) -> tuple[Decision, ...]:
+        """Note what is seen, learn at two in the morning, decide."""
+        for room in self.rooms:
+            self._record(room, now_ms, observed, outlook[room.id])
+        first = outlook[self.rooms[0].id]
+        if first.quarter == LEARN_QUARTER and now_ms // QUARTER_MS != self._learned:
+            self._learned = now_ms // QUARTER_MS
+            self.learn(now_ms)
+        outcome = decide(
+            now_ms,
+            observed,
+            history=self.history,
+            outlook=outlook,
+            rooms=self.rooms,
+            parameters=self.parameters,
+            state=self.state,
+            solve=self.solve,
+        )
+        self.state = outcome.state
+        return outcome.decisions
+
+    def learn(self, now_ms: int) -> None:
+        """Fit every room; what the gate refuses leaves the last accepted model."""
+        models = dict(self.parameters.models)
+        for room in self.rooms:
+            history = self.history.get(room.id)
+            if history is None:
+                continue
+            model, self.verdicts[room.id] = fit(
+                history, room.rated_w, now_ms, inverter=any(unit.inverter for unit in room.units)
+            )
+            if model is not None:
+                models[room.id] = model
+        self.parameters = Parameters(models)
+
+    def _record(self, room: Room, now_ms: int, observed: Observed, outlook: Outlook) -> None:
+        quarter = self._open.setdefault(room.id, OpenQuarter())
+        number = now_ms // QUARTER_MS
+        if quarter.number != number:
+            if quarter.number >= 0:
+                self.history.setdefault(room.id, History()).add(quarter.number, quarter.close())
+            quarter.number, quarter.quarter = number, outlook.quarter
+            quarter.occupied = float(outlook.occupied[0])
+        seen = observed.rooms.get(room.id, RoomSeen())
+        temp_c = _value(seen.temperature_c)
+        power_w = _value(seen.power_w)
+        if power_w is None:
+            power_w = estimated_w(room, self.state.rooms.get(room.id), temp_c)
+        quarter.sample(
+            now_ms,
+            {
+                TEMPERATURE: temp_c,
+                OUTDOOR: _value(observed.outdoor_c),
+                SUN_W_M2: _value(observed.sun_w_m2),
+                POWER: power_w,
+            },
+        )
+
+
+def _value(seen: Seen | None) -> float | None:
+    return None if seen is None or seen.age_s > AGE_S_MAX else seen.value
+
+
+def estimated_w(room: Room, state: RoomState | None, temp_c: float | None) -> float | None:
+    """What the units draw, guessed from what they were told, where no meter says it."""
+    if state is None or temp_c is None:
+        return None
+    total_w = 0.0
+    for unit in room.units:
+        told = state.units.get(unit.id)
+        if told is None or told.on is None:
+            return None
+        if told.on and told.setpoint_c is not None:
+            wish_k = temp_c - state.offset_k - told.setpoint_c
+            total_w += unit.rated_w * min(max(0.45 + 0.6 * wish_k, 0.05), 1.0)
+    return total_w

@@ -1,0 +1,110 @@
+"""What control remembers between cycles: plain numbers and tuples, JSON in and out.
+
+Rules: a cycle copies what it was given and changes only the copy. Nothing here is needed for safety: an
+agent that forgot it all starts from these defaults, which are conservative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from agent.control.model import Model
+from agent.control.room import Rung
+
+
+@dataclass(slots=True)
+class UnitState:
+    """What was last told to a unit. `attempt` grows when the same is told again."""
+
+    on: bool | None = None
+    since_ms: int = 0
+    setpoint_c: float | None = None
+    setpoint_ms: int = 0
+    starts_ms: tuple[int, ...] = ()
+    told_ms: int = 0
+    attempt: int = 0
+    disobeys_since_ms: int | None = None
+
+
+@dataclass(slots=True)
+class RoomState:
+    """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`: tuned every day."""
+
+    rung: int = Rung.OPTIMUM_START
+    why: str = "new here"
+    rung_ms: int | None = None
+    healthy_ms: int | None = None
+    temps: tuple[float, ...] = ()
+    temps_ms: int = 0
+    last_temp: float | None = None
+    moved_ms: int = 0
+    switched_ms: int | None = None
+    hot_ms: int | None = None
+    humid_ms: int | None = None
+    late: int = 0
+    plan_at: int = -1
+    tried_at: int = -1
+    plan_load: tuple[float, ...] = ()
+    plan_temp: tuple[float, ...] = ()
+    ahead_of: str = ""
+    foretold: tuple[float, float] | None = None
+    surprise_k: float = 0.0
+    offset_k: float = 0.3
+    offset_ms: int = 0
+    rate_k_h: float = 2.0
+    extra_lead_s: float = 600.0
+    lead_s: float = 0.0
+    margin_k: float = 0.3
+    start_c: float | None = None
+    start_ms: int | None = None
+    was_open: bool = False
+    opened_ms: int | None = None
+    missed_kh: float = 0.0
+    late_kh: float = 0.0
+    opened_warm_k: float = 0.0
+    start_led: bool = False
+    units: dict[str, UnitState] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class State:
+    """All rooms, and the last start of any unit (starts are staggered)."""
+
+    rooms: dict[str, RoomState] = field(default_factory=dict)
+    last_start_ms: int = 0
+    last_ms: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file or the record of a decision."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> State:
+        """What `to_json` gave; lists become tuples again."""
+        rooms = {name: _room(room) for name, room in data["rooms"].items()}
+        return cls(rooms, data["last_start_ms"], data["last_ms"])
+
+
+def _room(data: Mapping[str, Any]) -> RoomState:
+    units = {name: UnitState(**_tuples(unit)) for name, unit in data["units"].items()}
+    return RoomState(**{**_tuples(data), "units": units})
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What was learned and accepted, per room; a room without a model runs without the optimiser."""
+
+    models: Mapping[str, Model] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Parameters:
+        return cls({name: Model(**_tuples(model)) for name, model in data["models"].items()})

@@ -1,0 +1,156 @@
+"""What a room teaches from minute to minute and day to day, beside its model.
+
+Rules: pure, small steps, every number bounded. The offset between room and set point follows while the unit
+holds; the pace of cooling, the head start and the margin follow once a day, up quickly and down slowly.
+"""
+
+from __future__ import annotations
+
+from agent.control.history import History
+from agent.control.model import SURPRISE_K_MAX, SURPRISE_SHARE
+from agent.control.room import QUARTER_MS, Outlook, Room, RoomSeen
+from agent.control.state import RoomState
+
+TEMPS_MAX = 40
+PEAK_MINUTES = 30
+RIPPLE_HIDDEN = 0.2
+SETTLED_K = 1.2
+HOLD_S = 2700.0
+OFFSET_K = (-2.5, 3.5)
+UP_H, DOWN_H = 0.15, 4.0
+MARGIN_K = (0.04, 3.0)
+EXTRA_S = (-900.0, 5400.0)
+LED_K = 0.3
+RATE_K_H = (0.2, 15.0)
+SATURATED = 0.92
+OPENING_S = 2700.0
+LATE_KH = (0.015, 0.06)
+"""K.h too warm in the first hour of a day: below, start later; above, start earlier."""
+
+
+def remember(state: RoomState, temp_c: float | None, now_ms: int) -> None:
+    """Keep the last minutes of temperatures, one a minute."""
+    if temp_c is None:
+        state.temps = ()
+    elif now_ms - state.temps_ms >= 55_000:
+        state.temps = (*state.temps[-TEMPS_MAX + 1 :], temp_c)
+        state.temps_ms = now_ms
+
+
+def follow_offset(room: Room, state: RoomState, seen: RoomSeen, now_ms: int, max_w: float) -> None:
+    """How far above its set point the room gets while the unit holds: up at once, down slowly.
+
+    Slowly, because a warmer set point may stop a compressor that then waits for its dead band.
+    """
+    elapsed_h = min((now_ms - state.offset_ms) / 3_600_000, 0.1)
+    state.offset_ms = now_ms
+    set_c = _held_c(state, now_ms)
+    if set_c is None or len(state.temps) < 10:
+        return
+    # A sensor on the wall lags: of the swing of a unit that cycles it shows only a part.
+    last = state.temps[-PEAK_MINUTES:]
+    offset_k = _peak_c(last) - set_c + RIPPLE_HIDDEN * max(max(last) - min(last) - 0.3, 0.0)
+    lowest = set_c <= room.units[0].setpoint_c[0]
+    full = seen.power_w is not None and seen.power_w.value > SATURATED * max_w
+    if offset_k > state.offset_k and (lowest or full or state.temps[-1] - set_c > SETTLED_K + state.offset_k):
+        return
+    share = min(elapsed_h / (UP_H if offset_k > state.offset_k else DOWN_H), 1.0)
+    low, high = OFFSET_K
+    state.offset_k = min(max(state.offset_k + share * (offset_k - state.offset_k), low), high)
+
+
+def _held_c(state: RoomState, now_ms: int) -> float | None:
+    """The set point that all running units have had for long enough to settle at."""
+    held = {
+        unit.setpoint_c if now_ms - max(unit.since_ms, unit.setpoint_ms) > HOLD_S * 1000 else None
+        for unit in state.units.values()
+        if unit.on
+    }
+    return held.pop() if len(held) == 1 else None
+
+
+def _peak_c(temps: tuple[float, ...]) -> float:
+    """The warmest of these, noise averaged away."""
+    return max(sum(temps[at : at + 3]) / 3 for at in range(max(len(temps) - 2, 1)))
+
+
+def surprise(state: RoomState, history: History, now_ms: int) -> None:
+    """Once a quarter: by how much the model missed the last one, smoothed."""
+    if state.foretold is None or not len(history.rows) or history.last + 1 != now_ms // QUARTER_MS:
+        return
+    for_quarter, foretold_c = state.foretold
+    if for_quarter != history.last:
+        return
+    state.foretold = None
+    miss_k = float(history.rows[-1, 0]) - foretold_c
+    if miss_k == miss_k:  # noqa: PLR0124 - a NaN is not itself
+        moved = state.surprise_k + SURPRISE_SHARE * (min(max(miss_k, -0.4), 0.4) - state.surprise_k)
+        state.surprise_k = min(max(moved, -SURPRISE_K_MAX), SURPRISE_K_MAX)
+
+
+def daily(
+    room: Room, state: RoomState, outlook: Outlook, *, temp_c: float | None, now_ms: int, elapsed_s: float
+) -> None:
+    """Learn from each start, and at the end of each occupied day from what was missed."""
+    opened = outlook.occupied[0]
+    _start(room, state, temp_c, now_ms)
+    if opened and not state.was_open:
+        _opening(room, state, temp_c, now_ms)
+    if opened and temp_c is not None and state.opened_ms is not None:
+        missed_kh = max(temp_c - room.band_c[1], 0.0) * elapsed_s / 3600
+        if now_ms - state.opened_ms > OPENING_S * 1000:
+            state.missed_kh += missed_kh
+        else:
+            state.late_kh += missed_kh
+    if state.was_open and not opened:
+        _closing(state)
+    state.was_open = opened
+
+
+def _start(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
+    """Note where a start began, and the pace once the band is reached."""
+    running = any(unit.on for unit in state.units.values())
+    if not running or temp_c is None:
+        state.start_c = state.start_ms = None
+        return
+    if state.start_ms is None:
+        state.start_led = temp_c > room.band_c[1] + LED_K
+        state.start_c, state.start_ms = temp_c, now_ms
+    elif state.start_c is not None and temp_c <= room.band_c[1] - state.margin_k:
+        _pace(state, temp_c, now_ms)
+
+
+def _pace(state: RoomState, temp_c: float, now_ms: int) -> None:
+    if state.start_c is None or state.start_ms is None:
+        return
+    fell_k, took_h = state.start_c - temp_c, (now_ms - state.start_ms) / 3_600_000
+    state.start_c = None
+    if fell_k < 0.7 or took_h < 0.05:
+        return
+    pace = min(max(fell_k / took_h, RATE_K_H[0]), RATE_K_H[1])
+    state.rate_k_h = min(state.rate_k_h + 0.5 * (pace - state.rate_k_h), 2 * state.rate_k_h)
+
+
+def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
+    """The day begins; where the start has not got there, its pace is what it did."""
+    state.opened_ms, state.missed_kh, state.late_kh = now_ms, 0.0, 0.0
+    state.opened_warm_k = 0.0 if temp_c is None else temp_c - (room.band_c[1] - state.margin_k)
+    if temp_c is not None and temp_c > room.band_c[1]:
+        _pace(state, temp_c, now_ms)
+
+
+def _closing(state: RoomState) -> None:
+    """What the day missed: at its start a matter of the head start, later of the margin."""
+    if state.late_kh > LATE_KH[1]:
+        state.extra_lead_s += min(120 + 3600 * (state.late_kh - LATE_KH[1]), 1800.0)
+    elif state.late_kh < LATE_KH[0] and state.start_led:
+        state.extra_lead_s -= 90.0 if state.opened_warm_k > -0.3 else 180.0
+    low, high = EXTRA_S
+    state.extra_lead_s = min(max(state.extra_lead_s, low), high)
+    if state.missed_kh > 0.06:
+        state.margin_k += min(0.05 + 0.7 * state.missed_kh, 1.0)
+    elif state.missed_kh < 0.02:
+        # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
+        state.margin_k -= max(0.03, 0.1 * (state.margin_k - 0.5))
+    low, high = MARGIN_K
+    state.margin_k = min(max(state.margin_k, low), high)

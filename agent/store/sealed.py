@@ -1,0 +1,150 @@
+"""What was sealed, for the event loop: every look at it is in a thread, one at a time.
+
+A chunk that is read in the order of the log stays decoded for the next readings; two at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from agent.model import Group, Quality, Reading
+from agent.store import segments
+from agent.store.rescue import decoding
+from agent.store.segments import Block, Chunk
+
+CHUNKS_DECODED_MAX = 2
+READINGS_PER_STEP = 500
+EVER = (-(2**62), 2**62)
+
+Numbered: TypeAlias = tuple[int, Reading]
+Groups: TypeAlias = Mapping[int, Group]
+_T = TypeVar("_T")
+
+
+class Merged:
+    """Blocks of many groups as one sequence, ordered by `by` ("seqs" or "times_ms")."""
+
+    def __init__(self, blocks: Sequence[Block], by: str) -> None:
+        self._blocks = blocks
+        none = [np.empty(0, np.int64)]
+        keys = np.concatenate([getattr(block, by) for block in blocks] or none)
+        owner = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+        row = np.concatenate([np.arange(len(block)) for block in blocks] or none)
+        order = np.argsort(keys, kind="stable")
+        self.keys, self._owner, self._row = keys[order], owner[order], row[order]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def numbered(self, start: int, end: int, groups: Groups) -> list[Numbered]:
+        """Those at `start` <= place < `end`."""
+        with decoding():
+            return list(self._numbered(start, end, groups))
+
+    def _numbered(self, start: int, end: int, groups: Groups) -> Iterator[Numbered]:
+        for owner, row in zip(self._owner[start:end].tolist(), self._row[start:end].tolist(), strict=True):
+            block = self._blocks[owner]
+            values = tuple(block.values[row].tolist())
+            reading = Reading(
+                groups[block.group_id], int(block.times_ms[row]), values, Quality(int(block.quality[row]))
+            )
+            yield int(block.seqs[row]), reading
+
+
+class Sealed:
+    """See the module. Errors are sqlite3's."""
+
+    def __init__(self, file: Path, groups: Groups) -> None:
+        self._file, self._groups = file, groups
+        self._lock = asyncio.Lock()
+        self._decoded: dict[Chunk, Merged] = {}
+
+    def open(self) -> None:
+        self._db = self.connect()
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection that reads, for one thread at a time."""
+        place = f"{self._file.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
+
+    async def close(self) -> None:
+        async with self._lock:
+            self._db.close()
+
+    async def _aside(self, work: Callable[..., _T], *given: object) -> _T:
+        async with self._lock:
+            task = asyncio.ensure_future(asyncio.to_thread(_decoded, work, self._db, *given))
+            try:
+                return await asyncio.shield(task)
+            finally:
+                if not task.done():  # cancelled: the connection is the thread's until it is done
+                    await asyncio.wait([task])
+
+    async def read(self, after: int, before: int, limit: int) -> list[Numbered]:
+        """Up to `limit` readings with `after` < seq < `before`, in that order."""
+        while after + 1 < before:
+            chunk = await self.next_chunk(after, EVER)
+            if chunk is None or chunk.first_seq >= before:
+                return []
+            merged = await self._merged(chunk)
+            start, end = np.searchsorted(merged.keys, (after + 1, before)).tolist()
+            if found := merged.numbered(start, min(end, start + limit), self._groups):
+                return found
+            after = chunk.last_seq
+        return []
+
+    async def next_chunk(self, after: int, period_ms: tuple[int, int]) -> Chunk | None:
+        """The first chunk that reaches beyond `after` and into the period."""
+        found = await self._aside(segments.chunks, after, period_ms, 1)
+        return found[0] if found else None
+
+    async def chunks(self, after: int, limit: int) -> list[Chunk]:
+        """Up to `limit` chunks beyond `after`, the oldest first."""
+        return await self._aside(segments.chunks, after, EVER, limit)
+
+    async def heads(self, chunk: Chunk) -> list[Block]:
+        """What `chunk` holds, without its values."""
+        return await self._aside(segments.blocks_of, chunk, None, None, ())
+
+    async def blocks(self, chunk: Chunk) -> list[Block]:
+        """What `chunk` holds."""
+        return await self._aside(segments.blocks_of, chunk)
+
+    async def _merged(self, chunk: Chunk) -> Merged:
+        if chunk not in self._decoded:
+            blocks = await self.blocks(chunk)
+            merged = await asyncio.to_thread(Merged, blocks, "seqs")
+            while len(self._decoded) >= CHUNKS_DECODED_MAX:
+                del self._decoded[next(iter(self._decoded))]
+            self._decoded[chunk] = merged
+        return self._decoded[chunk]
+
+    async def readings(
+        self, chunk: Chunk, between: tuple[int, int], group_ids: Collection[int], period_ms: tuple[int, int]
+    ) -> AsyncGenerator[list[Reading], None]:
+        """Of `chunk` the readings of `group_ids` with after < seq <= until and from <= time < to, in the
+        order of their time, a few at a time."""
+        blocks = await self._aside(segments.blocks_of, chunk, group_ids, period_ms)
+        merged = Merged([block.between(*between) for block in blocks], "times_ms")
+        for at in range(0, len(merged), READINGS_PER_STEP):
+            yield [reading for _, reading in merged.numbered(at, at + READINGS_PER_STEP, self._groups)]
+
+
+def _decoded(work: Callable[..., _T], *given: object) -> _T:
+    with decoding():
+        return work(*given)
+
+
+async def stepped(steps: Iterator[_T]) -> AsyncGenerator[_T, None]:
+    """What `steps` yields, each step in a thread."""
+    while True:
+        step = await asyncio.to_thread(_decoded, next, steps, None)
+        if step is None:
+            return
+        yield step

@@ -1,0 +1,302 @@
+"""Sealed history: stretches of the log (chunks) as one segment of columns per group, and back.
+
+Plain functions on arrays and on a connection of `sqlite3`, for a thread; errors are sqlite3's. A chunk
+is written and its rows leave the log in one transaction, so that a reading is in one of the two.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.store import columns
+from agent.store.columns import Floats, Ints
+from agent.store.ledger import HOUR_MS
+
+POINTS_MAX = 1 << 16
+STEP_READINGS = 50_000
+
+Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
+
+
+class Chunk(NamedTuple):
+    """A row of its table."""
+
+    first_seq: int
+    last_seq: int
+    from_ms: int
+    to_ms: int
+    readings: int
+    thinned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Readings of one group: `seqs`, `times_ms`, `quality` of n, `values` of n x points.
+
+    `values` may hold fewer columns, where only those were asked for.
+    """
+
+    group_id: int
+    seqs: Ints
+    times_ms: Ints
+    quality: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Block:
+        """The readings that `mask` (or an order) picks."""
+        return replace(
+            self,
+            seqs=self.seqs[mask],
+            times_ms=self.times_ms[mask],
+            quality=self.quality[mask],
+            values=self.values[mask],
+        )
+
+    def between(self, after: int, until: int) -> Block:
+        """Those with `after` < seq <= `until`."""
+        if len(self) == 0 or (self.seqs[0] > after and self.seqs[-1] <= until):
+            return self
+        return self.where((self.seqs > after) & (self.seqs <= until))
+
+    def hours(self, mask: NDArray[np.bool_]) -> dict[int, int]:
+        """How many of the readings that `mask` picks are in each hour."""
+        found, counts = np.unique(self.times_ms[mask] // HOUR_MS, return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+class Encoded(NamedTuple):
+    """A block as it is stored."""
+
+    group_id: int
+    from_ms: int
+    to_ms: int
+    readings: int
+    seqs: bytes
+    times: bytes
+    quality: bytes
+    values: list[bytes]
+
+
+class Stored(NamedTuple):
+    """What is needed of a segment's row to decode it."""
+
+    key: int
+    group_id: int
+    readings: int
+    seqs: bytes
+    times: bytes
+    quality: bytes
+
+
+class Gathering:
+    """Rows of the log, sorted by group as they come."""
+
+    def __init__(self) -> None:
+        self._heads: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        self._values: dict[int, bytearray] = defaultdict(bytearray)
+        self.first_seq = self.last_seq = self.packed_bytes = 0
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """In the order of the log."""
+        for seq, group_id, time_ms, quality, packed in rows:
+            self._heads[group_id].append((seq, time_ms, quality))
+            self._values[group_id] += packed
+            self.packed_bytes += len(packed)
+            self.first_seq, self.last_seq = self.first_seq or seq, seq
+
+    def blocks(self) -> list[Block]:
+        """One for each group."""
+        return [self._block(group_id) for group_id in self._heads]
+
+    def block(self, group_id: int, points: Sequence[int]) -> Block:
+        """The columns `points` of one group, none of its readings if there are none."""
+        if group_id not in self._heads:
+            none = np.empty(0, np.int64)
+            return Block(group_id, none, none, none, np.empty((0, len(points))))
+        block = self._block(group_id)
+        return replace(block, values=block.values[:, list(points)])
+
+    def _block(self, group_id: int) -> Block:
+        heads = np.array(self._heads[group_id], np.int64)
+        values = np.frombuffer(self._values[group_id], "<f8").reshape(len(heads), -1)
+        seqs, times_ms, quality = (np.ascontiguousarray(heads[:, at]) for at in range(3))
+        return Block(group_id, seqs, times_ms, quality, values)
+
+
+def encode(block: Block) -> Encoded:
+    """`block`, small."""
+    return Encoded(
+        block.group_id,
+        int(block.times_ms.min()),
+        int(block.times_ms.max()),
+        len(block),
+        columns.encode_ints(block.seqs),
+        columns.encode_ints(block.times_ms),
+        columns.encode_ints(block.quality),
+        columns.encode_floats(block.values),
+    )
+
+
+def chunk_of(first_seq: int, last_seq: int, segments: Sequence[Encoded], thinned: int = 0) -> Chunk:
+    """The chunk that `segments` make."""
+    return Chunk(
+        first_seq,
+        last_seq,
+        min(segment.from_ms for segment in segments),
+        max(segment.to_ms for segment in segments),
+        sum(segment.readings for segment in segments),
+        thinned,
+    )
+
+
+def segment_rows(chunk: Chunk, segments: Sequence[Encoded], first_id: int) -> Iterator[tuple[object, ...]]:
+    """As the table has them; their ids follow each other without a gap."""
+    for key, segment in enumerate(segments, first_id):
+        yield (key, chunk.first_seq, *segment[:-1])
+
+
+def column_rows(segments: Sequence[Encoded], first_id: int) -> Iterator[tuple[int, bytes]]:
+    """As the table has them."""
+    for key, segment in enumerate(segments, first_id):
+        for at, body in enumerate(segment.values):
+            yield key * POINTS_MAX + at, body
+
+
+def chunks(db: sqlite3.Connection, after: int, period_ms: tuple[int, int], limit: int) -> list[Chunk]:
+    """Up to `limit` chunks that reach beyond `after` and into from <= time < to, in the order of the log."""
+    # The chunk that holds `after` may begin before it; there is one such at most.
+    start = "SELECT max(first_seq) FROM chunk WHERE first_seq <= ?"
+    ((first,),) = db.execute(start, (after,))
+    sql = (
+        "SELECT * FROM chunk WHERE first_seq >= ? AND last_seq > ? AND from_ms < ? AND to_ms >= ?"
+        " ORDER BY first_seq LIMIT ?"
+    )
+    given = (after if first is None else first, after, period_ms[1], period_ms[0], limit)
+    return [Chunk(*row) for row in db.execute(sql, given)]
+
+
+def blocks_of(
+    db: sqlite3.Connection,
+    chunk: Chunk,
+    group_ids: Collection[int] | None = None,
+    period_ms: tuple[int, int] | None = None,
+    points: Sequence[int] | None = None,
+) -> list[Block]:
+    """What `chunk` holds (of `group_ids`, of from <= time < to, the columns `points`), as of one moment."""
+    sql = "SELECT id, group_id, readings, seqs, times, quality FROM segment WHERE chunk = ?"
+    given: list[object] = [chunk.first_seq]
+    if group_ids is not None:
+        sql += " AND group_id IN (SELECT value FROM json_each(?))"
+        given.append(json.dumps(list(group_ids)))
+    if period_ms is not None:
+        sql += " AND from_ms < ? AND to_ms >= ?"
+        given += period_ms[::-1]
+    with _one_moment(db):
+        found = [decode(db, Stored(*row), points) for row in db.execute(sql, given).fetchall()]
+    if period_ms is None:
+        return found
+    return [block.where(within(block.times_ms, period_ms)) for block in found]
+
+
+def in_time_order(
+    db: sqlite3.Connection, until: int, period_ms: tuple[int, int], points: Sequence[int], tail: Block
+) -> Iterator[Block]:
+    """`tail` and what is sealed of its group up to `until`, of the columns `points`: all of it in the order
+    of time, some STEP_READINGS at once. What came late is sorted in where it belongs."""
+    find = (
+        "SELECT id, from_ms FROM segment WHERE group_id = ? AND from_ms < ? AND to_ms >= ? AND chunk <= ?"
+        " ORDER BY from_ms"
+    )
+    found = db.execute(find, (tail.group_id, period_ms[1], period_ms[0], until)).fetchall()
+    begun, at, ready = [tail], 0, 0
+    while at < len(found):
+        block = _segment(db, found[at][0], points)
+        if block is not None:
+            begun.append(block.where(within(block.times_ms, period_ms)))
+            ready += len(begun[-1])
+        at += 1
+        if ready >= STEP_READINGS and at < len(found):
+            step, begun = _split(begun, found[at][1])
+            ready = sum(len(block) for block in begun[1:])
+            if len(step):
+                yield step
+    if len(last := joined(begun)):
+        yield last
+
+
+def _segment(db: sqlite3.Connection, key: int, points: Sequence[int]) -> Block | None:
+    """None: it was given up meanwhile."""
+    read = "SELECT id, group_id, readings, seqs, times, quality FROM segment WHERE id = ?"
+    with _one_moment(db):
+        rows = db.execute(read, (key,)).fetchall()
+        return decode(db, Stored(*rows[0]), points) if rows else None
+
+
+def _split(blocks: Sequence[Block], at_ms: int) -> tuple[Block, list[Block]]:
+    """What of `blocks` is before `at_ms`, in the order of time, and what is not."""
+    before = joined([block.where(block.times_ms < at_ms) for block in blocks])
+    rest = [block.where(block.times_ms >= at_ms) for block in blocks]
+    return before, rest[:1] + [block for block in rest[1:] if len(block)]
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks of one group as one, in the order of time."""
+    whole = Block(
+        blocks[0].group_id,
+        np.concatenate([block.seqs for block in blocks]),
+        np.concatenate([block.times_ms for block in blocks]),
+        np.concatenate([block.quality for block in blocks]),
+        np.concatenate([block.values for block in blocks]),
+    )
+    if np.all(whole.times_ms[1:] >= whole.times_ms[:-1]):
+        return whole
+    return whole.where(np.lexsort((whole.seqs, whole.times_ms)))
+
+
+class _one_moment:  # noqa: N801 - reads as a phrase
+    """A read transaction: a chunk that is thinned or goes meanwhile is seen whole, as it was."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        self._db.execute("COMMIT")
+
+
+def decode(db: sqlite3.Connection, stored: Stored, points: Sequence[int] | None = None) -> Block:
+    """A segment's block, of its points the columns `points` (None: all)."""
+    key, group_id, readings, *heads = stored
+    if points is None:
+        bodies = _bodies(db, key, 0, POINTS_MAX - 1)
+    else:
+        bodies = [body for at in points for body in _bodies(db, key, at, at)]
+    values = np.empty((readings, len(bodies)), order="F")
+    for at, body in enumerate(bodies):
+        values[:, at] = columns.decode_floats(body, readings)
+    seqs, times_ms, quality = (columns.decode_ints(head, readings) for head in heads)
+    return Block(group_id, seqs, times_ms, quality, values)
+
+
+def _bodies(db: sqlite3.Connection, key: int, first: int, last: int) -> list[bytes]:
+    sql = "SELECT body FROM segment_column WHERE id BETWEEN ? AND ? ORDER BY id"
+    base = key * POINTS_MAX
+    return [body for (body,) in db.execute(sql, (base + first, base + last))]
+
+
+def within(times_ms: Ints, period_ms: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which times are in the half-open period."""
+    return (times_ms >= period_ms[0]) & (times_ms < period_ms[1])

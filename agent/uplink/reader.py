@@ -1,0 +1,42 @@
+"""Which stretch of the log goes next, and what is in it."""
+
+from __future__ import annotations
+
+from agent.model import Reading
+from agent.store import Store
+from agent.store.progress import Span
+
+Numbered = tuple[int, Reading]
+
+
+class Reader:
+    """Reads at most `readings_max` at once. OSError if the disk cannot be read.
+
+    Readings that were discarded are not there any more: the span that is returned passes over them.
+    """
+
+    def __init__(self, store: Store, readings_max: int, *, newest_first: bool) -> None:
+        self._store, self._readings_max, self._newest_first = store, readings_max, newest_first
+
+    async def chunk(self, gap: Span, count: int) -> tuple[Span, list[Numbered]]:
+        """About `count` readings of `gap` from the end that goes first, and the span they stand for."""
+        if not self._newest_first:
+            rows = await self._rows(gap, count)
+            return (gap[0], rows[-1][0] if len(rows) == count else gap[1]), rows
+        first = max(gap[0], gap[1] - count + 1)
+        rows = await self._rows((first, gap[1]), count)
+        emptied = not rows and not await self._rows(gap, 1)
+        return (gap[0] if emptied else first, gap[1]), rows
+
+    async def of_device(self, gap: Span, device: str, count: int) -> tuple[Span, list[Numbered]]:
+        """Up to `count` of the first readings of `device` in `gap`, and the span they stand for."""
+        rows = await self._rows(gap, self._readings_max)
+        last = rows[-1][0] if len(rows) == self._readings_max else gap[1]
+        own = [row for row in rows if row[1].group.device.name == device]
+        if len(own) > count:
+            own, last = own[:count], own[count - 1][0]
+        return (gap[0], last), own
+
+    async def _rows(self, span: Span, limit: int) -> list[Numbered]:
+        rows = await self._store.read_after(span[0] - 1, limit)
+        return rows if not rows or rows[-1][0] <= span[1] else [row for row in rows if row[0] <= span[1]]

@@ -1,0 +1,84 @@
+"""The ladder: down at once, up after 30 healthy minutes, with the reason."""
+
+import pytest
+
+from agent.control import ladder
+from agent.control.room import Room, RoomSeen, Rung, Seen, Unit
+from agent.control.state import RoomState, UnitState
+
+MINUTE = 60_000
+ROOM = Room("room", (Unit("ac"),))
+WELL = {"clock": True, "manual": False, "temp_fault": "", "model": True}
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "rung", "word"),
+    [
+        ({}, RoomState(), Rung.OPTIMISER, "well"),
+        ({"model": False}, RoomState(), Rung.OPTIMUM_START, "no model"),
+        ({}, RoomState(late=1), Rung.OPTIMISER, "well"),
+        ({}, RoomState(late=2), Rung.OPTIMUM_START, "late twice"),
+        ({"temp_fault": "gone"}, RoomState(late=2), Rung.SCHEDULE, "gone"),
+        ({}, RoomState(units={"ac": UnitState(attempt=3)}), Rung.SCHEDULE, "obey"),
+        ({"clock": False, "temp_fault": "gone"}, RoomState(), Rung.THERMOSTAT, "clock"),
+        ({"manual": True, "clock": False}, RoomState(), Rung.HANDS_OFF, "hand"),
+    ],
+)
+def test_the_worst_fault_says(changed: dict[str, object], state: RoomState, rung: Rung, word: str) -> None:
+    found, why = ladder.floor_of(ROOM, state, **(WELL | changed))  # type: ignore[arg-type]
+    assert (found, word in why) == (rung, True)
+
+
+def test_down_at_once_up_after_half_an_hour() -> None:
+    state = RoomState()
+    ladder.step(state, (Rung.OPTIMISER, "well"), 0)
+    assert state.rung == Rung.OPTIMISER
+    ladder.step(state, (Rung.SCHEDULE, "gone"), MINUTE)
+    assert (state.rung, state.why) == (Rung.SCHEDULE, "gone")
+    for minute in range(2, 32):
+        ladder.step(state, (Rung.OPTIMISER, "well"), minute * MINUTE)
+        assert state.rung == Rung.SCHEDULE
+    ladder.step(state, (Rung.OPTIMISER, "well"), 32 * MINUTE)
+    assert state.rung == Rung.OPTIMISER
+
+
+def test_a_relapse_starts_the_half_hour_again() -> None:
+    state = RoomState()
+    ladder.step(state, (Rung.SCHEDULE, "gone"), 0)
+    ladder.step(state, (Rung.OPTIMISER, "well"), MINUTE)
+    ladder.step(state, (Rung.SCHEDULE, "gone"), 20 * MINUTE)
+    ladder.step(state, (Rung.OPTIMISER, "well"), 21 * MINUTE)
+    ladder.step(state, (Rung.OPTIMISER, "well"), 32 * MINUTE)
+    assert state.rung == Rung.SCHEDULE
+
+
+def test_a_hand_that_lets_go_returns_at_once() -> None:
+    state = RoomState()
+    ladder.step(state, (Rung.HANDS_OFF, "set by hand"), 0)
+    ladder.step(state, (Rung.OPTIMISER, "well"), MINUTE)
+    assert state.rung == Rung.OPTIMISER
+
+
+@pytest.mark.parametrize(
+    ("seen", "usable"),
+    [
+        (None, False),
+        (Seen(24.0, 599.0), True),
+        (Seen(24.0, 601.0), False),
+        (Seen(85.0), False),
+        (Seen(float("nan")), False),
+    ],
+)
+def test_which_readings_can_be_used(seen: Seen | None, usable: bool) -> None:
+    temp_c, why = ladder.temperature(RoomSeen(temperature_c=seen))
+    assert (temp_c is not None, not why) == (usable, usable)
+
+
+def test_frozen_only_if_the_unit_switched_since() -> None:
+    state = RoomState()
+    assert not any(ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(600))
+    state.switched_ms = 600 * MINUTE
+    frozen = [ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(600, 700)]
+    assert not any(frozen[:40])
+    assert all(frozen[42:])
+    assert not ladder.watch_frozen(state, 25.1, 701 * MINUTE)

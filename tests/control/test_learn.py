@@ -1,0 +1,132 @@
+"""The nightly fit: it finds a room that is of its own kind, refuses what it cannot foretell."""
+
+import numpy as np
+import pytest
+
+from agent.control.history import COLUMNS, POWER, TEMPERATURE, History, OpenQuarter
+from agent.control.learn import AHEAD, Days, fit, foretell, powers
+from agent.control.model import COOL1, COOL2, MEM, OUT, SIZE, memories
+from agent.control.room import QUARTER_MS
+
+DAYS = 14
+COUNT = DAYS * 96
+
+
+def lived(*, noise_k: float = 0.02, seed: int = 1, cooling_k: float = 1.6) -> History:
+    """Days of a first-order room with a unit that is on by day in bursts, as measured."""
+    random = np.random.default_rng(seed)
+    quarter = np.arange(COUNT) % 96
+    outdoor = (
+        27 + 5 * np.cos((quarter / 4 - 15) / 24 * 2 * np.pi) + np.repeat(random.normal(0, 1.5, DAYS), 96)
+    )
+    power = np.where((quarter > 30) & (quarter < 72), random.choice([0, 400, 800, 1200], COUNT), 5.0)
+    temp, rows = 27.0, []
+    for at in range(COUNT):
+        gain = 0.25 if 32 <= quarter[at] < 72 else 0.02
+        temp += 0.06 * (outdoor[at] - temp) + gain - cooling_k * power[at] / 1200
+        seen = temp + random.normal(0, noise_k)
+        rows.append(
+            [seen, outdoor[at], np.nan, power[at], float(32 <= quarter[at] < 72), float(quarter[at]), np.nan]
+        )
+    return History(np.array(rows), 1_000_000 + COUNT)
+
+
+def test_foretells_a_room_of_its_own_kind() -> None:
+    model, verdict = fit(lived(), 1200.0, 5)
+    assert model is not None, verdict
+    assert model.error_k < 0.25
+    assert model.fitted_ms == 5
+    learned = np.array(model.learned)
+    assert learned[OUT] + learned[MEM].sum() == pytest.approx(0.06, abs=0.04)
+    assert learned[COOL1] == pytest.approx(1.6, rel=0.25)
+
+
+def test_a_stronger_unit_is_found_stronger() -> None:
+    weak, strong = (fit(lived(cooling_k=each), 1200.0, 0)[0] for each in (1.0, 2.2))
+    assert weak is not None
+    assert strong is not None
+    assert strong.learned[COOL1] > 1.5 * weak.learned[COOL1]
+
+
+def test_without_an_inverter_every_kilowatt_cools_alike() -> None:
+    model, _ = fit(lived(), 1200.0, 0, inverter=False)
+    assert model is not None
+    assert model.learned[COOL1] == model.learned[COOL2]
+
+
+def test_gaps_are_dropped_and_lies_weigh_little() -> None:
+    history = lived()
+    random = np.random.default_rng(3)
+    history.rows[200:230, TEMPERATURE] = np.nan
+    history.rows[500:520, POWER] = np.nan
+    history.rows[random.integers(0, COUNT, 12), TEMPERATURE] += 6.0
+    model, verdict = fit(history, 1200.0, 0)
+    assert model is not None, verdict
+    assert model.learned[COOL1] == pytest.approx(1.6, rel=0.35)
+
+
+def test_the_gate_refuses_noise() -> None:
+    history = lived()
+    history.rows[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
+    model, verdict = fit(history, 1200.0, 0)
+    assert model is None
+    assert "four hours ahead" in verdict
+
+
+@pytest.mark.parametrize("days", [0, 1, 2])
+def test_too_few_days_are_refused_with_words(days: int) -> None:
+    whole = lived()
+    model, verdict = fit(History(whole.rows[: days * 96], whole.last), 1200.0, 0)
+    assert model is None
+    assert "3 needed" in verdict
+
+
+def test_a_history_of_holes_is_refused() -> None:
+    history = lived()
+    history.rows[::10, TEMPERATURE] = np.nan
+    assert fit(history, 1200.0, 0)[0] is None
+
+
+def test_same_days_same_model() -> None:
+    assert fit(lived(), 1200.0, 0) == fit(lived(), 1200.0, 0)
+
+
+def test_foretelling_uses_no_later_temperature() -> None:
+    history = lived()
+    days = Days(history, *powers(history, 1200.0))
+    start = np.array([400])
+    learned = np.full(SIZE, 0.01)
+    before = foretell(days, start, learned)
+    days.temp[401 : 401 + AHEAD] += 5
+    assert foretell(days, start, learned) == pytest.approx(before)
+
+
+def test_memories_hold_over_a_gap() -> None:
+    temp = np.array([20.0] * 10 + [30.0] * 10 + [np.nan] * 5 + [30.0])
+    memory = memories(temp)
+    assert memory.shape == (26, 3)
+    assert (memory[19] == memory[24]).all()
+    assert memory[19, 0] > memory[19, 1] > memory[19, 2]
+
+
+def test_a_history_is_bounded_and_fills_its_holes() -> None:
+    history = History()
+    row = [25.0] * (COLUMNS - 2) + [7.0, np.nan]
+    history.add(10, row)
+    history.add(14, row)
+    history.add(14, row)
+    assert len(history.rows) == 5
+    assert np.isnan(history.rows[1:4, TEMPERATURE]).all()
+    history.add(14 + 100_000, row)
+    assert len(history.rows) == 28 * 96
+
+
+def test_a_quarter_keeps_the_last_minutes_of_the_temperature_and_nothing_for_nothing() -> None:
+    quarter = OpenQuarter()
+    for minute in range(15):
+        quarter.sample(minute * 60_000, {TEMPERATURE: 20.0 + minute, POWER: 100.0 * minute})
+    row = quarter.close()
+    assert QUARTER_MS == 900_000
+    assert row[TEMPERATURE] == pytest.approx(20 + (11 + 12 + 13 + 14) / 4)
+    assert row[POWER] == pytest.approx(700.0)
+    assert np.isnan(quarter.close()[TEMPERATURE])
