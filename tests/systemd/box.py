@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,7 +55,6 @@ class Box:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._leader = wait_for(self._child, BOOT_S_MAX)
         wait_for(self._is_up, BOOT_S_MAX)
 
     def _child(self) -> int:
@@ -64,6 +64,10 @@ class Box:
         return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
 
     def _is_up(self) -> bool:
+        # Asked anew each time: the first child of nspawn is not yet the container's init.
+        self._leader = self._child()
+        if not self._leader:
+            return False
         said = self.run("systemctl", "is-system-running", check=False)
         return said.strip() in ("running", "degraded")
 
@@ -104,7 +108,8 @@ class Box:
         if self._nspawn is None or self._nspawn.poll() is not None:
             return
         if kill:
-            os.kill(self._leader, 9)
+            with suppress(ProcessLookupError):
+                os.kill(self._leader or self._nspawn.pid, 9)
         else:
             self.run("systemctl", "poweroff", check=False)
         try:
