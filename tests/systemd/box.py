@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -147,3 +148,23 @@ def wait_for(look: Callable[[], T], timeout_s: float, step_s: float = 0.2) -> T:
         assert time.monotonic() < end_s, f"{look}: still {found!r} after {timeout_s:.0f} s"
         time.sleep(step_s)
     return found
+
+
+def boots() -> bool:
+    """Whether a box can be made and booted on this machine at all; it is thrown away again."""
+    box = Box(CACHE / "probe")
+    shutil.rmtree(box.folder, ignore_errors=True)
+    try:
+        box.make()
+        box.boot()
+    except (OSError, subprocess.SubprocessError, AssertionError, TimeoutError) as error:
+        print(f"no box here: {error}", file=sys.stderr)
+        return False
+    finally:
+        box.halt(kill=True)
+        shutil.rmtree(box.folder, ignore_errors=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(not boots())
