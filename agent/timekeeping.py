@@ -34,8 +34,8 @@ WAY_OUT = (
 )
 
 BACK_IN_TIME = (
-    "the clock is %.0f s behind the last reading of the run before: more than a day, so that stamp is taken for"
-    " the mistake and the clock is believed; if the clock is wrong, set it and start the agent again"
+    "the clock is %.0f s behind the last reading of the run before: more than a day, so that stamp is taken"
+    " for the mistake and the clock is believed; if the clock is wrong, set it and start the agent again"
 )
 LAST_MS = 2**62
 
