@@ -7,9 +7,11 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.commands.own_lines import OwnLines, statistics
+from agent.commands.scan import number
 from agent.commands.source import add_arguments, chosen, opened, quiet_logs
 from agent.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, run_until_interrupted, table
 
@@ -36,7 +38,11 @@ def add_to(commands: Commands) -> None:
     )
     add_arguments(stats)
     stats.add_argument(
-        "--seconds", type=float, default=15.0, metavar="S", help="with CONFIG: how long (%(default)s)"
+        "--seconds",
+        type=partial(number, 0.1, 86400),
+        default=15.0,
+        metavar="S",
+        help="with CONFIG: how long (%(default)s)",
     )
     stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
     stats.set_defaults(command=_stats)
