@@ -28,7 +28,7 @@ NEEDED = tuple(
     f"{noun}_{phase}" for noun in ("voltage", "current", "active_power") for phase in ("l1", "l2", "l3")
 )
 WAIT_S_MAX = 600.0
-ANSWER_S = 30.0  # and at least so many of its slowest intervals, before a meter counts as dead
+ANSWER_S = 30.0
 ANSWER_INTERVALS = 3
 _TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
     (Path(__file__).parent / "wiring.toml").read_text(encoding="utf-8")
@@ -47,6 +47,13 @@ def add_to(commands: Commands) -> None:
     add_arguments(wiring, "DEVICE")
     wiring.add_argument(
         "--readings", type=partial(whole, 1, 1000), default=5, metavar="N", help="(%(default)s)"
+    )
+    wiring.add_argument(
+        "--wait-s",
+        type=partial(number, 1, WAIT_S_MAX),
+        default=ANSWER_S,
+        metavar="S",
+        help="for the first reading, at least three of its intervals (%(default)g)",
     )
     wiring.add_argument(
         "--generation",
@@ -103,7 +110,7 @@ def _wiring(arguments: argparse.Namespace) -> int:
     async def watch() -> None:
         async with opened(choice) as source:
             quiet_logs()
-            await _gather(source, Meter(source, readings), arguments.readings)
+            await _gather(source, Meter(source, readings, arguments.wait_s), arguments.readings)
 
     interrupted = run_until_interrupted(watch())
     if interrupted and not readings:
@@ -141,8 +148,8 @@ async def _gather(source: Source, meter: Meter, wanted: int) -> None:
 class Meter:
     """Gathers `readings` of a meter: one whenever its currents were read anew and all else is known."""
 
-    def __init__(self, source: Source, readings: list[MeterReading]) -> None:
-        """OSError if the device is not a three-phase meter."""
+    def __init__(self, source: Source, readings: list[MeterReading], wait_s: float = ANSWER_S) -> None:
+        """`wait_s`: for the first reading, at least ANSWER_INTERVALS of the slowest group. OSError if the device is not a three-phase meter."""
         points = {point.name for group in source.groups for point in group.points}
         if missing := [name for name in NEEDED if name not in points]:
             raise OSError(f"expected a three-phase meter, found no point {missing[0]} in its profile")
@@ -151,7 +158,7 @@ class Meter:
         self._heard: set[Group] = set()
         self.readings = readings
         slowest_s = max(group.interval_ms for group in self._groups) / 1000
-        self.answer_s = max(ANSWER_S, ANSWER_INTERVALS * slowest_s)
+        self.answer_s = max(wait_s, ANSWER_INTERVALS * slowest_s)
 
     def silence(self, seconds: float) -> str:
         """What did not come in `seconds`."""

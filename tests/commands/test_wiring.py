@@ -90,8 +90,8 @@ async def test_one_device(tmp_path: Path, free_port: Callable[[], int]) -> None:
 async def test_a_dead_meter_is_said_soon(tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with SimulatedBus(meter(1)) as bus:
         file = configure(tmp_path, free_port(), bus.port, main=1, dead=9)
-        async with asyncio.timeout(50):
-            judged = await command("wiring", str(file), "dead")
+        async with asyncio.timeout(20):
+            judged = await command("wiring", str(file), "dead", "--wait-s", "3")
     assert judged.code == 1
     assert "dead does not answer: nothing in 3" in judged.errors
     assert "0 of 5 readings" in judged.errors
