@@ -26,7 +26,7 @@ from typing import Self
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
-from agent.store.epochs import begin_epoch, restamp, trust_epochs
+from agent.store.epochs import Stamps, begin_epoch, restamp, stamps, trust_epochs
 from agent.store.history import Columns, History, ReadingSteps, Steps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
@@ -270,6 +270,10 @@ class Store:
         self.outbox.lost()
 
     # ---------------------------------------------------------------- time
+
+    async def stamps(self, boot_id: str, until_ms: int) -> Stamps:
+        """What earlier runs stamped; nothing later than `until_ms` is believed."""
+        return await stamps(self._disk, boot_id, until_ms)
 
     async def begin_epoch(self, boot_id: str, offset_ms: int, *, trusted: bool) -> None:
         """From here on readings are stamped in this boot, `offset_ms` ahead of its time since boot.
