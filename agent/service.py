@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
@@ -28,7 +29,8 @@ from agent.health import Health
 from agent.hub import Hub, Listener
 from agent.server import Server
 from agent.store import Store
-from agent.supervise import Backoff, supervise
+from agent.store.requeue import requeue
+from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
@@ -109,6 +111,7 @@ class Service:
                 "clock": timekeeper.run,
                 "health": health.run,
                 "dispatch": dispatch.run,
+                "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
             }
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
@@ -136,6 +139,13 @@ async def _whole(work: Callable[[], Awaitable[None]]) -> None:
 
 async def _line(line: Driver, publish: Listener) -> None:
     await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
+
+
+async def _requeue(folder: Path, store: Store, uplinks: Sequence[Uplink]) -> None:
+    """Send again what `ledger reconcile` asks for."""
+    known = [uplink.name for uplink in uplinks]
+    serve = partial(requests.serve, folder, partial(requeue, store), known)
+    await supervise(serve, Episode(log, str(folder)))
 
 
 async def _uplink(uplink: Uplink) -> None:

@@ -33,6 +33,7 @@ ALLOWED = {
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
         "",
+        "centre",
         "clock",
         "timekeeping",
         "config",
