@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
@@ -31,6 +32,7 @@ from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
+from agent.store.requeue import requeue
 from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
@@ -113,6 +115,7 @@ class Service:
                 "clock": timekeeper.run,
                 "health": health.run,
                 "dispatch": dispatch.run,
+                "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
             }
             signs: dict[str, Sign] = {
                 "store": Commits(lambda: store.state),
@@ -153,6 +156,13 @@ async def _line(line: Driver, publish: Listener) -> None:
 
 async def _status_file(file: StatusFile) -> None:
     await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
+
+
+async def _requeue(folder: Path, store: Store, uplinks: Sequence[Uplink]) -> None:
+    """Send again what `ledger reconcile` asks for."""
+    known = [uplink.name for uplink in uplinks]
+    serve = partial(requests.serve, folder, partial(requeue, store), known)
+    await supervise(serve, Episode(log, str(folder)))
 
 
 async def _uplink(uplink: Uplink) -> None:

@@ -39,6 +39,7 @@ ALLOWED = {
     "config": {"logs", "schema", "drivers", "server", "store", "uplink"},
     "service": {
         "",
+        "centre",
         "clock",
         "timekeeping",
         "config",

@@ -51,7 +51,7 @@ class Store:
         self, file: Path, options: StoreOptions | None = None, chunk_size: ChunkSize | None = None
     ) -> None:
         self._options = options = options or StoreOptions()
-        self._disk = Disk(file)
+        self._disk = self.disk = Disk(file)
         self.outbox = Outbox()
         self._budget = Budget(
             self._disk, file.parent, options, self.outbox.unsent, lambda: self.outbox.has_uplinks
@@ -331,7 +331,8 @@ class Store:
             await future
 
     async def read_after(self, seq: int, limit: int) -> list[Numbered]:
-        """Up to `limit` readings to deliver that follow `seq`, oldest first, each with its number.
+        """Up to `limit` readings to deliver that follow `seq`, oldest first, each with its number; fewer does
+        not mean that no more follow, none does.
 
         OSError if they are on a disk that cannot be read.
         """
