@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_what_was_saved_is_on_the_disk_before_save_returns(tmp_path: Path) -> No
     synced: list[tuple[str, bytes]] = []
 
     def fsync(fd: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        path = Path(f"/proc/self/fd/{fd}").readlink()
         synced.append((path.name, path.read_bytes() if path.is_file() else b""))
 
     ledger = Ledger(tmp_path / "lines", "wifi", fsync=fsync)
