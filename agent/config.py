@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, field_validator
 
 from agent.drivers import DRIVERS, LineOptions
+from agent.drivers.modbus.profile import ModbusProfile
 from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
@@ -181,7 +182,8 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
             known_as = [(at, {"id": device.get("id") or device.get("name")}) for at, device in own]
             yield from _twice("id", "id", known_as)
     yield from _twice("UDP port", "port", [at for at in lines if at[1].get("driver") == "udp"])
-    yield from _twice("serial port", "port", [at for at in lines if isinstance(at[1].get("port"), str)])
+    ports = [(at, os.path.realpath(line["port"])) for at, line in lines if isinstance(line.get("port"), str)]
+    yield from _twice("serial port", "port", [(at, {"port": port}) for at, port in ports])
     names = {str(device.get("name")) for _, _, device in devices}
     agent = data.get("agent")
     site = agent.get("site") if isinstance(agent, dict) else None
@@ -239,6 +241,8 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
             continue
         try:
             points[name].point().check(value)
+            if isinstance(profile, ModbusProfile):
+                profile.check_write(points[name], value)
         except ValueError as error:
             yield f"fallback.{name}", str(error)
 

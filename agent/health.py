@@ -35,7 +35,7 @@ POINTS = (
     Point("uptime", "s", Kind.TOTAL),
 )
 YES_NO = {0: "no", 1: "yes"}
-LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "exceptions")
+LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "strays", "exceptions")
 SLUG_CHARS_MAX = 44  # of a line's name in its points: names of points have at most 64 characters
 STATISTICS_S = 1.0  # status is asked without a login too: it must stay cheap
 

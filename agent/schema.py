@@ -79,7 +79,7 @@ def load_toml(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             raise FaultyFile([Fault(str(file), "", f"expected at most {FILE_BYTES_MAX} bytes")])
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise FaultyFile([Fault(str(file), "", f"expected a readable file: {reason}")]) from error

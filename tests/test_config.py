@@ -231,3 +231,55 @@ def test_an_own_certificate_is_looked_at(tmp_path: Path) -> None:
     assert any("expected both tls_cert_file and tls_key_file, or neither" in each for each in found)
     found = faults(tmp_path, GOOD + '[server]\ntotp_required = ["root"]\n')
     assert any("server.totp_required[0]" in each for each in found)
+
+
+AC = """
+[[line]]
+name = "ac"
+driver = "modbus-rtu"
+port = "{port}"
+[[line.device]]
+name = "unit-{unit}"
+profile = "{profile}"
+fallback = {fallback}
+"""
+WIDE_LIMITS = """
+driver = "modbus"
+title = "t"
+source = ["s"]
+[[group]]
+name = "g"
+[[group.point]]
+name = "setpoint"
+address = 0
+scale = 0.5
+writable = true
+on_silence = "keeps it"
+"""
+
+
+def test_a_fallback_that_the_registers_cannot_hold_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_text(WIDE_LIMITS)
+    text = GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "."')
+    for value, words in (("-10.5", "expected what fits in u16"), ("10.25", "expected a multiple of 0.5")):
+        table = AC.format(port="/dev/a", unit=1, profile="wide", fallback=f"{{ setpoint = {value} }}")
+        (fault,) = faults(tmp_path, text + table)
+        assert fault.startswith(f"line[2].device[0].fallback.setpoint: {words}")
+
+
+def test_a_port_and_a_link_to_it_are_the_same_port(tmp_path: Path) -> None:
+    target, link = tmp_path / "ttyUSB0", tmp_path / "by-id"
+    target.touch()
+    link.symlink_to(target)
+    lines = [
+        AC.format(port=port, unit=at, profile="intesis-ac", fallback="{}").replace('"ac"', f'"ac{at}"')
+        for at, port in enumerate((link, target))
+    ]
+    (fault,) = faults(tmp_path, GOOD + "".join(lines))
+    assert fault.startswith("line[3].port: expected each serial port once")
+
+
+def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(file).options.agent.site == "lab"

@@ -149,7 +149,8 @@ class Meter:
     """Gathers `readings` of a meter: one whenever its currents were read anew and all else is known."""
 
     def __init__(self, source: Source, readings: list[MeterReading], wait_s: float = ANSWER_S) -> None:
-        """`wait_s`: for the first reading, at least ANSWER_INTERVALS of the slowest group. OSError if the device is not a three-phase meter."""
+        """`wait_s`: for the first reading, at least ANSWER_INTERVALS of the slowest group. OSError if
+        the device is not a three-phase meter."""
         points = {point.name for group in source.groups for point in group.points}
         if missing := [name for name in NEEDED if name not in points]:
             raise OSError(f"expected a three-phase meter, found no point {missing[0]} in its profile")
