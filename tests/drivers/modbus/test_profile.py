@@ -38,7 +38,10 @@ W = {"writable": True, "on_silence": "stays on"}
         ({"address": 65535, "type": "u32"}, "expected all its registers below 65536"),
         ({"scale": 1e300}, "group[0].point[0].scale: expected another number than 0, 1e-12 to 1e+12"),
         ({"scale": -1e-300}, "scale: expected another number than 0, 1e-12"),
-        ({"offset": 1e300}, "group[0].point[0].offset: expected less than or equal to 1e+15"),
+        (
+            {"offset": 1e300},
+            "group[0].point[0].offset: expected less than or equal to 1000000000000000, found 1e+300",
+        ),
         (W | {"scale": 0.1, "min": -50}, "point x: min: expected what fits in u16, found -50"),
         (W | {"scale": 0.1, "max": 9000}, "point x: max: expected what fits in u16, found 9000"),
         (W | {"scale": 0.1, "step": 0.25, "min": 0}, "point x: min + step: expected a multiple of 0.1"),
