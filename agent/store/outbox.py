@@ -87,9 +87,8 @@ class Outbox:
         self.put(name, self.progress(name).passed(first, last))
 
     def again(self, name: str, first: int, last: int) -> None:
-        """`name`, and each of its devices that is held back, is to deliver `first` to `last` again."""
-        for each in (name, *self.under(f"{name}/")):
-            self.put(each, self.progress(each).again(first, last))
+        """`name` is to deliver `first` to `last` again."""
+        self.put(name, self.progress(name).again(first, last))
 
     def forget(self, name: str) -> None:
         """There is nothing of its own to deliver for `name` any more."""

@@ -47,7 +47,8 @@ async def send_again(
     passed = [part for span in spans for part in outbox.progress(uplink).passed_of(*span)]
     counts = await asyncio.to_thread(_delivered, disk, passed, f"delivered/{uplink}")
     for span in passed:
-        outbox.again(uplink, *span)
+        for name in (uplink, *outbox.under(f"{uplink}/")):  # a device that is held back has its own
+            outbox.again(name, *span)
     ledger.add(counts)
     return -sum(counts.values())
 

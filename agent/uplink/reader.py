@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.model import Reading
 from agent.store import Store
 from agent.store.progress import Span
+from agent.uplink.holds import says_something
 
 Numbered = tuple[int, Reading]
 
@@ -35,6 +36,16 @@ class Reader:
         if len(own) > count:
             own, last = own[:count], own[count - 1][0]
         return (gap[0], last), own
+
+    async def near(self, device: str, seq: int) -> list[Numbered]:
+        """Other readings of `device` that have a value, not far from `seq`: what was before it (and may
+        have been delivered), or else what follows."""
+        for span in ((max(1, seq - self._readings_max), seq - 1), (seq + 1, seq + self._readings_max)):
+            rows, _ = await self._rows(span, self._readings_max)
+            found = [row for row in rows if row[1].group.device.name == device and says_something(row[1])]
+            if found:
+                return found
+        return []
 
     async def _rows(self, span: Span, limit: int) -> tuple[list[Numbered], int]:
         """The first `limit` readings of `span`, and up to where that is all there is.
