@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator
 
+from agent.alarms import ALARMS_MAX, AlarmsOptions, Rule, rule_faults
+from agent.alarms.outlets import AnyOutlet, outlet_faults
 from agent.drivers import DRIVERS, LineOptions
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.drivers.profile import find
@@ -60,6 +62,9 @@ class ConfigFile(Options):
     agent: AgentOptions
     store: StoreOptions = StoreOptions()
     server: ServerOptions = ServerOptions()
+    alarms: AlarmsOptions = AlarmsOptions()
+    alarm: Annotated[list[Rule], Field(max_length=ALARMS_MAX)] = Field(default_factory=list)
+    outlet: Annotated[list[AnyOutlet], Field(max_length=16)] = Field(default_factory=list)
     uplink: Annotated[list[UplinkOptions], Field(max_length=16)] = Field(default_factory=list)
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
 
@@ -102,6 +107,7 @@ PATH_KEYS = (
     "rest_ca_file",
     "tls_cert_file",
     "tls_key_file",
+    "secret_file",
     *SECRET_KEYS,
 )
 
@@ -203,7 +209,10 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     site = agent.get("site") if isinstance(agent, dict) else None
     for path, uplink in uplinks:
         yield from ((f"{path}.{key}", text) for key, text in rest_faults(uplink, site, names))
-    yield from _file_faults(data, [*lines, *uplinks])
+    outlets = _tables(data, "outlet")
+    yield from _twice("outlet", "name", outlets)
+    yield from outlet_faults(outlets, [table for _, table in uplinks])
+    yield from _file_faults(data, [*lines, *uplinks, *outlets])
 
 
 def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
@@ -214,12 +223,14 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     yield from _certificate_faults(data.get("server"))
     for path, table in tables:
-        for key in ("key_file", "rest_password_file", *SECRET_KEYS):
+        for key in ("key_file", "rest_password_file", "secret_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
                 yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key != "key_file")
         yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
-            yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
+            yield from _ca_faults(
+                f"{path}.ca_file", ca_file, tls=table.get("tls") is True or path.startswith("outlet")
+            )
         if isinstance(ca_file := table.get("rest_ca_file"), str):
             yield from _ca_faults(f"{path}.rest_ca_file", ca_file, tls=True)
 
@@ -261,7 +272,20 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
             yield f"fallback.{name}", str(error)
 
 
+def _alarm_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the rules of alarms, as far as the profiles of the devices could be read."""
+    devices = [device for line in options.line for device in line.device]
+    points = {
+        device.name: {point.name for group in profiles[device.profile].group for point in group.point}
+        for device in devices
+        if device.profile in profiles
+    }
+    if len(points) == len(devices):
+        yield from rule_faults(options.alarm, points)
+
+
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
+    yield from _alarm_faults(options, profiles)
     for at, line in enumerate(options.line):
         for number, device in enumerate(line.device):
             found = _fallback_faults(device, profiles[device.profile]) if device.profile in profiles else ()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.alarming import Alarming
 from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
@@ -96,9 +97,23 @@ class Service:
                 hub.declare(group)
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             self._health = health
+            alarming = await stack.enter_async_context(
+                Alarming(
+                    self._config,
+                    hub,
+                    publish,
+                    clock,
+                    status=health.status,
+                    lines=lambda: {line.name: _devices(line) for line in lines},
+                )
+            )
+            for group in alarming.groups:
+                hub.declare(group)
+            stack.callback(dispatch.listen(alarming.own.heard))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
+                alarm=alarming.own.refused,
             )
             await stack.enter_async_context(server)
             self.url = server.url
@@ -125,6 +140,7 @@ class Service:
                 "watchdog": Watchdog(self._notifier, signs, health.summary).run,
                 "status": partial(_status_file, StatusFile(health.status)),
             }
+            works |= alarming.works
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
@@ -186,6 +202,10 @@ async def _let_talk(
                 status=health.status,
                 version=__version__,
             )
+
+
+def _devices(line: Driver) -> list[str]:
+    return list(dict.fromkeys(group.device.name for group in line.groups))
 
 
 def _router(lines: Sequence[Driver]) -> Write:

@@ -27,6 +27,7 @@ ALLOWED = {
     "commands.control": {"control"},
     "commands.tariff": {"tariff", "schema", "config", "localtime"},
     "alarms": {"model", "schema", "supervise", "store"},
+    "alarming": {"alarms", "centre", "clock", "config", "hub", "model", "supervise", "uplink"},
     "clock": set(),
     "logs": set(),
     "notify": {"supervise"},
@@ -40,7 +41,7 @@ ALLOWED = {
     "config": {"logs", "schema", "alarms", "drivers", "server", "store", "uplink"},
     "service": {
         "",
-        "alarms",
+        "alarming",
         "centre",
         "clock",
         "timekeeping",

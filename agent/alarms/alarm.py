@@ -73,7 +73,7 @@ class Alarm:
     """`id` names the condition: a rule's name (with its level), or "agent." and more for the agent's own.
 
     `raised_ms`, `cleared_ms`, `acknowledged_ms` are of the last time, 0 never. `value` is what the point was
-    when it was raised, NaN where that says nothing. `detail` is free text of whoever raised it. `count` is how
+    when it was raised, NaN where that says nothing, `detail` free text of whoever raised it. `count` is how
     often it was raised since it was last over, `held` that it chatters and is kept raised.
     """
 

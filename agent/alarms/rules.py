@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -164,7 +164,7 @@ Rule = Annotated[
 
 
 def rule_faults(
-    rules: list[Rule], points: Mapping[str, Mapping[str, Any]], path: str = "alarm"
+    rules: list[Rule], points: Mapping[str, Collection[str]], path: str = "alarm"
 ) -> Iterator[tuple[str, str]]:
     """What is wrong with `rules` beside each other and the points of each device, as key path and text."""
     first: dict[str, int] = {}
@@ -189,15 +189,15 @@ def rule_faults(
                 yield f"{path}[{at}].suppressed_by", "expected another alarm than itself"
 
 
-def _point_fault(point: str, points: Mapping[str, Mapping[str, Any]]) -> str:
+def _point_fault(point: str, points: Mapping[str, Collection[str]]) -> str:
     device, _, name = point.partition(".")
-    if device in OWN_DEVICES or name in points.get(device, {}):
+    if device in OWN_DEVICES or name in points.get(device, ()):
         return ""
     if device in points:
         return f"expected a point of device {device}, found {name!r}{_of(points[device])}"
     return f"expected a point of a device of this file, found {point!r}{_of(points)}"
 
 
-def _of(known: Any) -> str:
+def _of(known: Iterable[str]) -> str:
     names = sorted(known)
     return f"; known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else ""

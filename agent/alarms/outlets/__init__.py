@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +20,22 @@ class CentreOptions(OutletOptions):
     uplink: Name
 
 
+def outlet_faults(
+    outlets: Iterable[tuple[str, Mapping[str, Any]]], uplinks: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong between outlets (key path and table) and uplinks, as key path and text."""
+    with_rest = [str(uplink.get("name")) for uplink in uplinks if uplink.get("rest_url")]
+    for path, outlet in outlets:
+        wanted = outlet.get("uplink")
+        if outlet.get("kind") == "thingsboard" and isinstance(wanted, str) and wanted not in with_rest:
+            known = ", ".join(with_rest) or "none"
+            yield f"{path}.uplink", f"expected an uplink with rest_url ({known}), found {wanted!r}"
+        if outlet.get("ca_file") and (
+            outlet.get("security") == "off" or str(outlet.get("url", "https:")).startswith("http:")
+        ):
+            yield f"{path}.ca_file", "expected TLS beside it: without TLS it is never used"
+
+
 AnyOutlet = Annotated[WebhookOptions | MailOptions | CentreOptions, Field(discriminator="kind")]
 
 __all__ = [
@@ -31,5 +48,6 @@ __all__ = [
     "OutletOptions",
     "Webhook",
     "WebhookOptions",
+    "outlet_faults",
     "webhook_secret",
 ]
