@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -22,6 +23,8 @@ from agent.model import Group
 from agent.supervise import Backoff, supervise
 from agent.uplink import secret
 from agent.uplink.thingsboard import ThingsBoardOptions
+
+log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 1.0
 
@@ -101,12 +104,15 @@ async def _followed(follower: Follower) -> None:
 def _followers(config: Config, alarms: Alarms) -> Iterator[Follower]:
     for options in config.options.outlet:
         outlet, gather_s, pause_s = _outlet(options, config), 0.0, 0.0
+        if outlet is None:
+            log.warning("outlet %s: off: its uplink has no rest_url", options.name)
+            continue
         if isinstance(options, MailOptions):
             gather_s, pause_s = options.gather_s, options.pause_s
         yield Follower(options, outlet, alarms.journal, gather_s=gather_s, pause_s=pause_s)
 
 
-def _outlet(options: OutletOptions, config: Config) -> Outlet:
+def _outlet(options: OutletOptions, config: Config) -> Outlet | None:
     agent, language = config.options.agent, config.options.alarms.language
     if isinstance(options, MailOptions):
         zone = ZoneInfo(agent.timezone)
@@ -116,10 +122,10 @@ def _outlet(options: OutletOptions, config: Config) -> Outlet:
     return Webhook(options, agent.site)  # type: ignore[arg-type]  # the last of the union
 
 
-def _at_the_centre(options: CentreOptions, config: Config) -> CentreAlarms:
+def _at_the_centre(options: CentreOptions, config: Config) -> CentreAlarms | None:
     uplink = next(each for each in config.options.uplink if each.name == options.uplink)
     if not isinstance(uplink, ThingsBoardOptions) or uplink.rest_password_file is None:
-        raise TypeError(f"outlet {options.name}: uplink {uplink.name} has no REST side")  # config has looked
+        return None
     password = partial(secret, uplink.rest_password_file)
     rest = Rest(uplink.rest_url, uplink.rest_user, password, ca_file=uplink.rest_ca_file)
     devices = {device.name for line in config.options.line for device in line.device}

@@ -85,7 +85,7 @@ class Alarms:
         await self.journal.__aenter__()
         self._number = self.journal.last_number
         for alarm in await self.journal.active():
-            self._alarms[alarm.id] = alarm
+            self._alarms[alarm.id] = self._as_declared(alarm)
             if alarm.held:
                 self._chatter.hold(alarm.id)
         return self
@@ -152,10 +152,13 @@ class Alarms:
         self._explained_by[alarm.id] = tuple(suppressed_by)
         for other in suppressed_by:
             self._explains.setdefault(other, set()).add(alarm.id)
-        if (kept := self._alarms.get(alarm.id)) is not None:  # its text may have been changed since
-            self._alarms[alarm.id] = replace(
-                kept, words=alarm.words, priority=alarm.priority, source=alarm.source
-            )
+        if (kept := self._alarms.get(alarm.id)) is not None:
+            self._alarms[alarm.id] = self._as_declared(kept)
+
+    def _as_declared(self, alarm: Alarm) -> Alarm:
+        """`alarm` with what the configuration says of it now: it may have been changed since."""
+        now = self._known.get(alarm.id, alarm)
+        return replace(alarm, words=now.words, priority=now.priority, source=now.source)
 
     def abandon_all_but(self, watched: Collection[str]) -> None:
         """Clear what an earlier run left raised and nobody watches any more."""

@@ -14,7 +14,7 @@ from agent.schema import Name
 
 
 class CentreOptions(OutletOptions):
-    """`[[outlet]]` with `kind = "thingsboard"`: alarms at the centre, by the REST side of `uplink`."""
+    """`[[outlet]]` with `kind = "thingsboard"`: by the REST side of `uplink`; off while it has none."""
 
     kind: Literal["thingsboard"]
     uplink: Name
@@ -24,12 +24,12 @@ def outlet_faults(
     outlets: Iterable[tuple[str, Mapping[str, Any]]], uplinks: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """What is wrong between outlets (key path and table) and uplinks, as key path and text."""
-    with_rest = [str(uplink.get("name")) for uplink in uplinks if uplink.get("rest_url")]
+    centres = [str(each.get("name")) for each in uplinks if each.get("kind") == "thingsboard"]
     for path, outlet in outlets:
         wanted = outlet.get("uplink")
-        if outlet.get("kind") == "thingsboard" and isinstance(wanted, str) and wanted not in with_rest:
-            known = ", ".join(with_rest) or "none"
-            yield f"{path}.uplink", f"expected an uplink with rest_url ({known}), found {wanted!r}"
+        if outlet.get("kind") == "thingsboard" and isinstance(wanted, str) and wanted not in centres:
+            known = ", ".join(centres) or "none"
+            yield f"{path}.uplink", f"expected an uplink to a ThingsBoard ({known}), found {wanted!r}"
         if outlet.get("ca_file") and (
             outlet.get("security") == "off" or str(outlet.get("url", "https:")).startswith("http:")
         ):
