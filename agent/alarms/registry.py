@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from agent.alarms import texts
-from agent.alarms.alarm import ID_CHARS_MAX, TEXT_CHARS_MAX, Alarm, Change, Event, State
+from agent.alarms.alarm import ID_CHARS_MAX, TEXT_CHARS_MAX, Alarm, Change, Event, Priority, State
 from agent.alarms.flood import Budget, Chatter
 from agent.alarms.journal import ALARMS_FILE, PAGE_MAX, Batch, Journal
 from agent.alarms.options import AlarmsOptions
@@ -183,9 +183,10 @@ class Alarms:
             source=alarm.source,
         )
         fresh = fresh.up(self._now_ms(), value, detail[:TEXT_CHARS_MAX])
-        if current is None and len(self._alarms) >= self._options.active_max:
+        if current is None and len(self._alarms) >= self._most(alarm.priority):
             self._leave_out(fresh)
             return
+        self._left_out.pop(name, None)
         suppressed = any(self.is_raised(other) for other in self._explained_by.get(name, ()))
         held = self._chatter.raised(name, now_s)
         self._set(replace(fresh, held=held, suppressed=suppressed), Change.HELD if held else Change.RAISED)
@@ -295,6 +296,10 @@ class Alarms:
             if alarm is not None and alarm.suppressed != wanted:
                 change = Change.SUPPRESSED if wanted else Change.UNSUPPRESSED
                 self._set(alarm.explained(suppressed=wanted), change, note=cause.id)
+
+    def _most(self, priority: Priority) -> int:
+        """How many there may be before one of `priority` must wait: what is critical finds room."""
+        return self._options.active_max * (2 if priority is Priority.CRITICAL else 1)
 
     def _leave_out(self, alarm: Alarm) -> None:
         if alarm.id in self._left_out or len(self._left_out) < LEFT_OUT_MAX:
