@@ -10,15 +10,16 @@ Rules.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, tzinfo
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import aiosmtplib
 from pydantic import AfterValidator, Field, model_validator
@@ -35,6 +36,8 @@ TIMEOUT_S = 30.0
 BATCH_MAX = 500
 LINES_MAX = 100
 SUBJECT_CHARS_MAX = 120
+
+Result = TypeVar("Result")
 
 
 def _mailbox(text: str) -> str:
@@ -105,7 +108,7 @@ class Mail:
     async def _send(self, message: EmailMessage) -> None:
         options = self._options
         try:
-            refused, _ = await aiosmtplib.send(
+            sending = aiosmtplib.send(
                 message,
                 hostname=options.host,
                 port=options.port,
@@ -116,6 +119,7 @@ class Mail:
                 tls_context=_tls(options),
                 timeout=TIMEOUT_S,
             )
+            refused, _ = await _cancellable(sending)
         except aiosmtplib.SMTPDataError as error:
             if error.code < 500:
                 raise ConnectionError(f"{options.host}: {describe(error)}") from error
@@ -125,6 +129,22 @@ class Mail:
             raise ConnectionError(f"{options.host}: {describe(error)}") from error
         for address, answer in refused.items():
             log.warning("outlet %s: %s is refused: %s", options.name, address, answer)
+
+
+async def _cancellable(work: Coroutine[Any, Any, Result]) -> Result:
+    """Await `work`, cancelled as often as it takes: `asyncio.wait_for` of Python 3.11, which the library
+    stands on, drops a cancellation that meets a result, and the agent would wait TIMEOUT_S to stop."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=0.1)
+        if not task.cancelled():
+            task.exception()  # looked at, or the loop complains
+        raise
+    return task.result()
 
 
 def _tls(options: MailOptions) -> ssl.SSLContext | None:
