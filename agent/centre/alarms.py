@@ -2,8 +2,8 @@
 
 Rules.
 1. An alarm of ours is one of theirs: its type is our id, its originator the device that it is about, or the
-   gateway device. While one is active at the centre, saving it again updates that very alarm: doing an
-   event twice does no harm.
+   gateway device. While one is active at the centre, saving it again updates that very alarm, and one that
+   is over is looked for first: doing an event twice does no harm.
 2. What was acknowledged or cleared here is so there. The other way round is not asked.
 3. An event that the centre will never take (400) is passed over, with a line in the log.
 """
@@ -63,31 +63,32 @@ class CentreAlarms:
 
     async def _tell(self, event: Event) -> None:
         alarm, originator = event.alarm, await self._originator(event.alarm)
-        if event.change is Change.ACKNOWLEDGED and not alarm.raised:
-            saved = await self._cleared(originator, alarm)
-            if saved is None:
-                return
-        else:
+        saved = None if alarm.raised else await self._find(originator, alarm)
+        if saved is None:
             saved = await self._rest.post("/api/alarm", self._body(event, originator), repeatable=True)
-        path = f"/api/alarm/{saved['id']['id']}"
-        status = str(saved.get("status", "ACTIVE_UNACK"))
+        path, status = f"/api/alarm/{saved['id']['id']}", str(saved["status"])
         if not alarm.unseen and status.endswith("_UNACK"):
             await self._rest.post(f"{path}/ack", None)
         if not alarm.raised and status.startswith("ACTIVE"):
             await self._rest.post(f"{path}/clear", None)
 
-    async def _cleared(self, originator: Mapping[str, str], alarm: Alarm) -> Any:
-        """The newest alarm of ours that is cleared there and nobody acknowledged, None if there is none."""
+    async def _find(self, originator: Mapping[str, str], alarm: Alarm) -> Any:
+        """This very alarm as the centre has it, None if it has not.
+
+        Saving one that is cleared there already (the answer to that was lost) would make another.
+        """
         path = f"/api/alarm/{originator['entityType']}/{originator['id']}"
         query: Params = {
             "pageSize": PAGE_SIZE,
             "page": 0,
-            "status": "CLEARED_UNACK",
             "sortProperty": "createdTime",
             "sortOrder": "DESC",
         }
-        page = await self._rest.get(path, query)
-        return next((each for each in page["data"] if each.get("type") == alarm.id), None)
+        for found in (await self._rest.get(path, query))["data"]:
+            same = found.get("startTs") == alarm.raised_ms or str(found.get("status")).startswith("ACTIVE")
+            if found.get("type") == alarm.id and same:
+                return found
+        return None
 
     def _body(self, event: Event, originator: Mapping[str, str]) -> dict[str, Any]:
         alarm = event.alarm
