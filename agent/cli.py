@@ -44,6 +44,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     if argv[:1] == ["run"]:
         return (agent,)
     from agent.commands import (  # noqa: PLC0415
+        alarm,
         control,
         doctor,
         ledger,
@@ -60,7 +61,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
         wiring,
     )
 
-    field = (agent, users, scan, read, watch, lines, wiring, profiles)
+    field = (agent, users, scan, read, watch, alarm, lines, wiring, profiles)
     return (*field, ledger, store, tariff, control, thingsboard, service, doctor)
 
 

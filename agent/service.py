@@ -114,6 +114,7 @@ class Service:
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
+                alarms=alarming.alarms,
             )
             await stack.enter_async_context(server)
             self.url = server.url

@@ -37,7 +37,7 @@ ALLOWED = {
     "doctor": {"clock", "config", "deploy", "schema", "status_file", "supervise", "uplink"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
-    "server": {"model", "schema", "supervise", "hub", "store"},
+    "server": {"alarms", "model", "schema", "supervise", "hub", "store"},
     "config": {"logs", "schema", "alarms", "drivers", "server", "store", "uplink"},
     "service": {
         "",
