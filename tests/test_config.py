@@ -297,3 +297,78 @@ def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
     file = write(tmp_path, GOOD)
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert load(file).options.agent.site == "lab"
+
+
+ALARMS = (
+    GOOD
+    + """
+[[alarm]]
+name = "volts"
+kind = "limit"
+point = "m1.voltage_l1"
+high = 240.0
+[[alarm]]
+name = "hot"
+kind = "expression"
+when = "room.temperature > 28 and m1.active_power > 0"
+suppressed_by = ["volts.high"]
+[[outlet]]
+name = "hook"
+kind = "webhook"
+url = "https://hooks.example/"
+secret_file = "center.token"
+[[outlet]]
+name = "team"
+kind = "mail"
+host = "mail.example"
+sender = "a@example.org"
+to = ["b@example.org"]
+[[outlet]]
+name = "there"
+kind = "thingsboard"
+uplink = "center"
+"""
+)
+
+
+def test_alarms_and_outlets_are_read(tmp_path: Path) -> None:
+    options = load(write(tmp_path, ALARMS)).options
+    assert [each for rule in options.alarm for each in rule.ids] == ["volts.high", "hot"]
+    assert [outlet.name for outlet in options.outlet] == ["hook", "team", "there"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("high = 240.0\n", "", "alarm[0]: expected at least one of high_high, high, low, low_low"),
+        ('"limit"', '"limt"', "did you mean 'limit'?"),
+        ("m1.voltage_l1", "m1.volts", "alarm[0].point: expected a point of device m1, found 'volts'"),
+        ("room.temperature", "room.temp", "alarm[1].when: expected a point of device room, found 'temp'"),
+        ("28 and", "28 und", "alarm[1].when: expected the end"),
+        ('["volts.high"]', '["volts"]', "alarm[1].suppressed_by: expected the id of another alarm"),
+        ('name = "hot"', 'name = "volts"', "alarm[1].name: expected each alarm once"),
+        ('name = "team"', 'name = "hook"', "outlet[1].name: expected each outlet once"),
+        (
+            'uplink = "center"',
+            'uplink = "centre"',
+            "outlet[2].uplink: expected an uplink to a ThingsBoard (center)",
+        ),
+        (
+            'secret_file = "center.token"',
+            'secret_file = "no"',
+            "outlet[0].secret_file: expected a readable file",
+        ),
+        (
+            'host = "mail.example"',
+            'host = "h"\nuser = "u"',
+            "outlet[1]: expected both user and password_file",
+        ),
+        (
+            '"https://hooks.example/"',
+            '"http://h/"\nca_file = "center.token"',
+            "outlet[0].ca_file: expected TLS",
+        ),
+    ],
+)
+def test_each_fault_of_alarms_has_its_words(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert any(expected in fault for fault in faults(tmp_path, ALARMS.replace(old, new, 1)))

@@ -178,7 +178,7 @@ def rule_faults(
         first.setdefault(rule.name, at)
         for point in rule.points:
             if text := _point_fault(point, points):
-                yield f"{path}[{at}]", text
+                yield f"{path}[{at}].{_key(rule, point)}", text
         for other in rule.suppressed_by:
             if other not in known and not other.startswith("agent."):
                 yield (
@@ -187,6 +187,11 @@ def rule_faults(
                 )
             if other in rule.ids:
                 yield f"{path}[{at}].suppressed_by", "expected another alarm than itself"
+
+
+def _key(rule: Rule, point: str) -> str:
+    """Where `rule` names `point`."""
+    return next((key for key in ("point", "other") if getattr(rule, key, "") == point), "when")
 
 
 def _point_fault(point: str, points: Mapping[str, Collection[str]]) -> str:
