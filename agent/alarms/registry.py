@@ -334,6 +334,7 @@ class Alarms:
             return
         self._number += 1
         who, note = who[:WHO_CHARS_MAX], note[:TEXT_CHARS_MAX]
+        _log(alarm, change)
         self._events.append(Event(self._number, self._now_ms(), change, who, note, alarm))
 
     def _lose(self) -> None:
@@ -382,3 +383,13 @@ class Alarms:
             lost, self._lost = self._lost, 0
             flood = self._alarms.get("agent.flood") or texts.own_alarm("flood")
             self._events.append(Event(self._number, self._now_ms(), Change.LOST, "", str(lost), flood))
+
+
+def _log(alarm: Alarm, change: Change) -> None:
+    if alarm.hidden:
+        return
+    if change in (Change.RAISED, Change.HELD):
+        words = f"{alarm.words.en} ({alarm.detail})" if alarm.detail else alarm.words.en
+        log.warning("alarm %s %s: %s", alarm.id, change, words)
+    elif change is Change.CLEARED:
+        log.info("alarm %s cleared", alarm.id)

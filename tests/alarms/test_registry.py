@@ -81,6 +81,23 @@ async def test_from_raised_to_over(box: Box) -> None:
     assert (event.who, event.time_ms) == ("ana", START_MS + 5000)
 
 
+async def test_the_log_says_so_but_not_of_what_is_put_away(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    alarms = await box.open(events_per_minute_max=5)
+    alarms.declare(alarm("shelved"))
+    alarms.shelve("shelved", 3600, "ana")
+    alarms.say("shelved", raised=True)
+    for at in range(50):
+        alarms.raise_alarm(alarm(f"a{at}"), detail="phase 1")
+    alarms.clear("a0")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "alarm a0 raised: en a0 (phase 1)"
+    assert not any("shelved" in each for each in said)
+    assert len(said) < 10  # a flood of alarms is none in the log
+
+
 async def test_what_returned_waits_for_somebody(box: Box) -> None:
     alarms = await box.open()
     alarms.raise_alarm(alarm())

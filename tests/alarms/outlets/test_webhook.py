@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from agent.alarms.outlets import Webhook, WebhookOptions, webhook_secret
+from agent.alarms.outlets.webhook import signature
 from agent.schema import FaultyFile, validate
 from tests.alarms.outlets.box import following, writing
 from tests.alarms.site import START_MS, alarm
@@ -156,3 +157,16 @@ def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
     table = {"name": "h", "kind": "webhook", "url": url, "secret_file": tmp_path}
     with pytest.raises(FaultyFile, match="expected an address like https"):
         validate(WebhookOptions, table, "c.toml")
+
+
+def test_the_check_in_the_documentation_tells_ours_from_others() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "alarms.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    found: dict[str, Any] = {"hmac": hmac, "hashlib": hashlib}
+    exec(code, found)
+    is_ours = found["is_ours"]
+    header = signature(SECRET.encode(), b"{}", 1000)
+    assert is_ours(SECRET.encode(), header, b"{}", 1100.0)
+    assert not is_ours(SECRET.encode(), header, b"{} ", 1100.0)
+    assert not is_ours(b"other", header, b"{}", 1100.0)
+    assert not is_ours(SECRET.encode(), header, b"{}", 1400.0)
