@@ -41,6 +41,7 @@ ALLOWED = {
     "config": {"logs", "schema", "alarms", "drivers", "server", "store", "uplink"},
     "service": {
         "",
+        "alarming",
         "centre",
         "alarming",
         "clock",
