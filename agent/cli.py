@@ -46,8 +46,10 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     from agent.commands import (  # noqa: PLC0415
         control,
         doctor,
+        job,
         ledger,
         lines,
+        plugin,
         profiles,
         read,
         scan,
@@ -61,7 +63,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     )
 
     field = (agent, users, scan, read, watch, lines, wiring, profiles)
-    return (*field, ledger, store, tariff, control, thingsboard, service, doctor)
+    return (*field, ledger, store, tariff, control, thingsboard, job, plugin, service, doctor)
 
 
 def _parser(families: Sequence[ModuleType]) -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from agent import __version__
 from agent.clock import Clock
@@ -27,6 +28,10 @@ from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
 from agent.notify import Notifier, Sign, Watchdog
+from agent.plugins.jobs import plugin_jobs
+from agent.plugins.live import Doors
+from agent.schedule import JOBS_FILE, Alert, Jobs
+from agent.schedule.command import command_jobs
 from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
@@ -94,6 +99,8 @@ class Service:
                 hub.declare(group)
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             self._health = health
+            doors = Doors(hub, store, dispatch, publish, alarm=_say, now_s=clock.now_s)
+            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
@@ -113,6 +120,7 @@ class Service:
                 "clock": timekeeper.run,
                 "health": health.run,
                 "dispatch": dispatch.run,
+                "jobs": jobs.run,
             }
             signs: dict[str, Sign] = {
                 "store": Commits(lambda: store.state),
@@ -141,6 +149,28 @@ class Service:
             await dispatch.relinquish()
             for task in running.values():
                 task.cancel()
+
+
+def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
+    """What `[[job]]` and `[[plugin]]` ask for; what they publish is declared."""
+    options, folder = config.options, config.file.resolve().parent
+    zone = ZoneInfo(options.agent.timezone)
+    found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
+    found += command_jobs(options.job, zone, folder)
+    jobs = Jobs(
+        *(found, config.data_dir / JOBS_FILE, doors.publish),
+        alarm=doors.alarm,
+        now_s=clock.now_s,
+        certain=lambda: clock.certain,
+    )
+    for group in (*groups, *jobs.groups):
+        hub.declare(group)
+    return jobs
+
+
+def _say(alert: Alert) -> None:
+    """Until somebody keeps alarms, the log has them."""
+    log.log(logging.WARNING if alert.raised else logging.DEBUG, "%s: %s", alert.text_en, alert.detail)
 
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:
