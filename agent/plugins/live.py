@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 from agent.dispatch import Dispatch, Priority
@@ -122,8 +121,6 @@ def check_published(found: Outline, values: Mapping[str, float]) -> None:
     if unknown:
         known = ", ".join(found.publishes) or "nothing"
         raise Refused(f"publish: expected names of @plugin(publishes=...) ({known}), found {unknown[0]}")
-    if any(math.isinf(value) for value in values.values()):
-        raise Refused("publish: expected numbers, found infinity")
 
 
 def alarm_texts(found: Outline, name: str) -> tuple[str, str]:

@@ -47,6 +47,19 @@ class Stopped(Exception):  # noqa: N818 - says how it ended
         self.outcome = Outcome(result, text)
 
 
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Says that the process is gone. `Process.wait` would also wait for its pipes to end, which they never do
+    when nobody reads what is left in them, or a stray grandchild holds them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=PIECE_BYTES, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
 class _Seen:
     """What was seen of the child from outside."""
 
@@ -88,9 +101,11 @@ async def run_child(
     """Run `argv`; `converse` has its standard output and input, and says how it went. OSError: no process.
 
     `Stopped` from `converse` ends it, as do the limits and an EOF that it did not expect
-    (IncompleteReadError, ConnectionError). A run that failed has the last lines on standard error in its text.
+    (IncompleteReadError, ConnectionError). A run that failed says its last lines on standard error, too.
     """
-    process = await asyncio.create_subprocess_exec(
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: _Protocol(loop),
         *argv,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -99,6 +114,7 @@ async def run_child(
         cwd=folder,
         env=dict(_environment() if env is None else env),
     )
+    process = Process(transport, protocol, loop)
     seen = _Seen()
     try:
         outcome = await _watched(process, limits, converse, seen)
@@ -106,7 +122,7 @@ async def run_child(
         outcome = _first(group).outcome
     finally:
         seen.look(process.pid)
-        await to_its_end(_kill(process))
+        await to_its_end(_kill(transport, protocol))
     if outcome.result in (Result.FAILED, Result.DIED) and seen.said() and seen.said() not in outcome.text:
         outcome = outcome._replace(text="\n".join(filter(None, (outcome.text, seen.said()))))
     return outcome._replace(cpu_s=seen.cpu_s, memory_mb=seen.memory_mb)
@@ -164,13 +180,12 @@ async def _listen(errors: asyncio.StreamReader, seen: _Seen) -> None:
         await asyncio.sleep(0)  # what is buffered already would be read without letting others run
 
 
-async def _kill(process: Process) -> None:
+async def _kill(transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
     """The whole session; SIGKILL cannot be refused, so it is over in a moment."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin:
-        process.stdin.close()
-    await process.wait()
+        os.killpg(transport.get_pid(), signal.SIGKILL)
+    await protocol.exited.wait()
+    transport.close()
 
 
 def _environment() -> dict[str, str]:

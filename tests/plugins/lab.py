@@ -43,12 +43,13 @@ class Lab:
         self,
         source: str,
         *,
+        name: str = "mine.py",
         time_s: float = 20.0,
         memory_mb: int = 128,
         may_write: Sequence[str] = (),
         **options: float,
     ) -> Work:
-        file = self.file(source)
+        file = self.file(source, name)
         found = outline(file)
         program = Program(file, dict(options), "America/Sao_Paulo", Limits(time_s, memory_mb))
         return plugin_work(program, LiveSites(self.doors, "mine", found, may_write))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -74,7 +75,7 @@ def test_minutes_of_every_hour_are_even_on_such_days(text: str, zone: ZoneInfo, 
         assert schedule.after(next_ms - 1) == next_ms
         times.append(next_ms)
         at_ms = next_ms
-    gaps = {(late - early) // 60_000 for early, late in zip(times, times[1:], strict=False)}
+    gaps = {(late - early) // 60_000 for early, late in pairwise(times)}
     assert gaps == {30 if text.startswith("5") else 20}
 
 
