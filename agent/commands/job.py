@@ -64,8 +64,18 @@ def _jobs(config: Config) -> dict[str, When]:
     return {each.name: each for each in found}
 
 
+def _runs(config: Config) -> Runs:
+    """The agent's own file. Never made here: it would belong to whoever asks, and not to the agent."""
+    file = config.data_dir / JOBS_FILE
+    if not file.exists():
+        raise OSError(f"{file}: is not there: the agent makes it when it starts")
+    return Runs(file)
+
+
 async def _known(config: Config) -> tuple[dict[str, Standing], dict[str, Run | None]]:
-    async with Runs(config.data_dir / JOBS_FILE) as runs:
+    if not (config.data_dir / JOBS_FILE).exists():
+        return {}, dict.fromkeys(_jobs(config))
+    async with _runs(config) as runs:
         return await runs.standings(), {name: await runs.last(name) for name in _jobs(config)}
 
 
@@ -94,7 +104,7 @@ def _history(arguments: argparse.Namespace) -> int:
     zone = ZoneInfo(config.options.agent.timezone)
 
     async def ask() -> list[Run]:
-        async with Runs(config.data_dir / JOBS_FILE) as runs:
+        async with _runs(config) as runs:
             return await runs.history(arguments.name, max(arguments.count, 1))
 
     found = asyncio.run(ask())
@@ -124,7 +134,7 @@ def _run(arguments: argparse.Namespace) -> int:
 async def _run_and_wait(config: Config, name: str) -> Run:
     _check(config, name)
     _check_at_work(config.data_dir)
-    async with Runs(config.data_dir / JOBS_FILE) as runs:
+    async with _runs(config) as runs:
         before = await runs.last_id()
         await runs.wish(name, "run")
         until_s = time.monotonic() + BEGINS_S_MAX
@@ -155,7 +165,7 @@ def _wish(arguments: argparse.Namespace, what: str) -> int:
     _check(config, arguments.name)
 
     async def ask() -> None:
-        async with Runs(config.data_dir / JOBS_FILE) as runs:
+        async with _runs(config) as runs:
             await runs.wish(arguments.name, what)
 
     asyncio.run(ask())

@@ -137,10 +137,16 @@ async def test_new_and_check(tmp_path: Path) -> None:
 
 async def test_without_an_agent_at_work_it_is_said(tmp_path: Path, free_port: Callable[[], int]) -> None:
     configure(tmp_path, free_port())
+    assert (await command("job", "list", "config.toml", folder=tmp_path)).code == 0
     ended = await command("job", "run", "config.toml", "prices", folder=tmp_path)
     assert (ended.code, "no agent is at work here" in ended.errors) == (1, True)
     ended = await command("job", "pause", "config.toml", "pries", folder=tmp_path)
     assert (ended.code, "no such job; known: prices" in ended.errors) == (1, True)
+    ended = await command("job", "pause", "config.toml", "prices", folder=tmp_path)
+    assert (ended.code, "the agent makes it when it starts" in ended.errors) == (1, True)
+    assert not (tmp_path / "data").exists()
+    async with Runs(tmp_path / "data" / "jobs.db"):
+        """As an agent that has stopped left it."""
     ended = await command("job", "pause", "config.toml", "prices", folder=tmp_path)
     assert "paused when the agent starts" in ended.out
     assert (await command("job", "list", "config.toml", folder=tmp_path)).code == 0
