@@ -99,7 +99,7 @@ class Service:
                 hub.declare(group)
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             self._health = health
-            doors = Doors(hub, store, dispatch, publish, alarm=_say, now_s=clock.now_s)
+            doors = Doors(hub, store, dispatch, publish, alarm=_to_log(), now_s=clock.now_s)
             jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
@@ -168,9 +168,16 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
     return jobs
 
 
-def _say(alert: Alert) -> None:
-    """Until somebody keeps alarms, the log has them."""
-    log.log(logging.WARNING if alert.raised else logging.DEBUG, "%s: %s", alert.text_en, alert.detail)
+def _to_log() -> Callable[[Alert], None]:
+    """Until somebody keeps alarms, the log has those of plug-ins; a job that fails is there already."""
+    raised: set[str] = set()
+
+    def say(alert: Alert) -> None:
+        if alert.raised and alert.id not in raised and not alert.id.startswith("job."):
+            log.warning("%s: %s", alert.text_en, alert.detail)
+        (raised.add if alert.raised else raised.discard)(alert.id)
+
+    return say
 
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:

@@ -20,6 +20,7 @@ SCHEMAS = {
     "readings.db": "agent.store.schema",
     "identity.db": "agent.server.identity.schema",
     "audit.db": "agent.server.audit.schema",
+    "jobs.db": "agent.schedule.schema",
 }
 
 
