@@ -27,6 +27,7 @@ from agent.uplink.thingsboard import ThingsBoardOptions
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 1.0
+OF_JOBS = ("job.", "plugin.")  # raised and cleared by runs that may be hours apart
 
 
 class Alarming:
@@ -81,6 +82,7 @@ class Alarming:
         """Bring back what was active; look at the rules from now on. OSError if there can be no alarms.db."""
         await self.alarms.__aenter__()
         names = self.own.names() | {rule.alarm.id for rule in watched(self._rules)}
+        names |= {alarm.id for alarm in self.alarms.active() if alarm.id.startswith(OF_JOBS)}
         self.alarms.abandon_all_but(names)
         self._watch = Watch(self._rules, self._hub.latest, self.alarms.say, raised=self.alarms.is_raised)
         self._deaf = self._hub.listen(self._watch.heard)

@@ -47,8 +47,10 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
         alarm,
         control,
         doctor,
+        job,
         ledger,
         lines,
+        plugin,
         profiles,
         read,
         scan,
@@ -62,7 +64,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     )
 
     field = (agent, users, scan, read, watch, alarm, lines, wiring, profiles)
-    return (*field, ledger, store, tariff, control, thingsboard, service, doctor)
+    return (*field, ledger, store, tariff, control, thingsboard, job, plugin, service, doctor)
 
 
 def _parser(families: Sequence[ModuleType]) -> argparse.ArgumentParser:

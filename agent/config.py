@@ -24,6 +24,8 @@ from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
 from agent.logs import LogFormat
+from agent.plugins.options import PluginOptions, all_plugin_faults
+from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.server.tls import own_context
@@ -39,6 +41,7 @@ class AgentOptions(Options):
     data_dir: FilePath = Path("data")
     profile_dir: FilePath | None = None
     tariff_dir: FilePath | None = None
+    plugin_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
     trust_clock: Literal["synchronised", "always"] = "synchronised"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -67,6 +70,8 @@ class ConfigFile(Options):
     outlet: Annotated[list[AnyOutlet], Field(max_length=16)] = Field(default_factory=list)
     uplink: Annotated[list[UplinkOptions], Field(max_length=16)] = Field(default_factory=list)
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
+    job: Annotated[list[JobOptions], Field(max_length=100)] = Field(default_factory=list)
+    plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
 
 
 class Config(NamedTuple):
@@ -90,6 +95,7 @@ def load(file: Path) -> Config:
     # What follows looks at the tables as they are written, so that it is found in the same round.
     profiles = _profiles(data, str(file), faults)
     texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
+    texts += _job_faults(options) if options else ()
     faults += [Fault(str(file), path, text) for path, text in texts]
     if faults or options is None:
         raise FaultyFile(faults)
@@ -100,6 +106,7 @@ PATH_KEYS = (
     "data_dir",
     "profile_dir",
     "tariff_dir",
+    "plugin_dir",
     "ca_file",
     "cert_file",
     "key_file",
@@ -192,8 +199,8 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     yield from standby_faults(uplinks)
     yield from _twice("device", "name", [(path, device) for path, _, device in devices])
     for path, _, device in devices:
-        if device.get("name") == "agent":
-            yield f"{path}.name", "expected another name: 'agent' is the agent itself"
+        if device.get("name") in ("agent", "job", "analysis"):
+            yield f"{path}.name", f"expected another name: '{device['name']}' is the agent itself"
     for path, line in lines:
         own = _tables(line, "device", f"{path}.")
         if str(line.get("driver")).startswith("modbus"):
@@ -294,6 +301,15 @@ def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iter
             yield from ((f"line[{at}].{path}", text) for path, text in module_faults(line))
         if isinstance(line, SerialLinesOptions):
             yield from ((f"line[{at}].{path}", text) for path, text in wire_faults(line, profiles))
+
+
+def _job_faults(options: ConfigFile) -> Iterator[tuple[str, str]]:
+    zone = ZoneInfo(options.agent.timezone)
+    yield from job_faults(options.job, zone)
+    yield from all_plugin_faults(options.plugin, options.agent.plugin_dir, zone)
+    tables = [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
+    tables += [(f"plugin[{at}]", each.name) for at, each in enumerate(options.plugin)]
+    yield from _twice("name", "name", [(path, {"name": slug(name)}) for path, name in tables])
 
 
 def _twice(

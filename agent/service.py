@@ -18,9 +18,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from agent import __version__
 from agent.alarming import Alarming
+from agent.alarms import Alarm, Alarms
+from agent.alarms.alarm import Words
 from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
@@ -29,6 +32,10 @@ from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
 from agent.notify import Notifier, Sign, Watchdog
+from agent.plugins.jobs import plugin_jobs
+from agent.plugins.live import Doors
+from agent.schedule import JOBS_FILE, Alert, Jobs
+from agent.schedule.command import command_jobs
 from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
@@ -110,6 +117,8 @@ class Service:
             for group in alarming.groups:
                 hub.declare(group)
             stack.callback(dispatch.listen(alarming.own.heard))
+            doors = Doors(hub, store, dispatch, publish, alarm=_to_alarms(alarming.alarms), now_s=clock.now_s)
+            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
@@ -132,6 +141,7 @@ class Service:
                 "health": health.run,
                 "dispatch": dispatch.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
+                "jobs": jobs.run,
             }
             signs: dict[str, Sign] = {
                 "store": Commits(lambda: store.state),
@@ -161,6 +171,36 @@ class Service:
             await dispatch.relinquish()
             for task in running.values():
                 task.cancel()
+
+
+def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
+    """What `[[job]]` and `[[plugin]]` ask for; what they publish is declared."""
+    options, folder = config.options, config.file.resolve().parent
+    zone = ZoneInfo(options.agent.timezone)
+    found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
+    found += command_jobs(options.job, zone, folder)
+    jobs = Jobs(
+        *(found, config.data_dir / JOBS_FILE, doors.publish),
+        alarm=doors.alarm,
+        now_s=clock.now_s,
+        certain=lambda: clock.certain,
+    )
+    for group in (*groups, *jobs.groups):
+        hub.declare(group)
+    return jobs
+
+
+def _to_alarms(alarms: Alarms) -> Callable[[Alert], None]:
+    """What jobs and plug-ins say goes to the alarms."""
+
+    def say(alert: Alert) -> None:
+        if not alert.raised:
+            alarms.clear(alert.id)
+            return
+        alarm = Alarm(alert.id, Words(alert.text_pt, alert.text_en), source=alert.source)
+        alarms.raise_alarm(alarm, value=alert.value, detail=alert.detail)
+
+    return say
 
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:

@@ -25,6 +25,8 @@ from agent.drivers.modbus.options import (
 from agent.drivers.serial.line import SerialDeviceOptions, SerialLinesOptions
 from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
+from agent.plugins.options import PluginOptions
+from agent.schedule import JobOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
 from agent.uplink.plain_mqtt import PlainMqttOptions
@@ -64,6 +66,7 @@ TABLES: list[type[BaseModel]] = [
     SerialDeviceOptions,
     SmaSpeedwireOptions,
     SmaDeviceOptions,
+    JobOptions,
 ]
 
 
@@ -107,6 +110,12 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     hook.write_text(f"{'0f' * 32}\n")
     config = load(file)
     assert len(config.options.line) == 6
+
+
+def test_the_plugin_that_is_off_shows_every_option() -> None:
+    text = EXAMPLE[EXAMPLE.index("# [[plugin]]\n") :]
+    shown = set(re.findall(r"^#   ([a-z_]+)[a-z_.]* = ", text, flags=re.MULTILINE))
+    assert shown | {"every_s", "at"} == set(PluginOptions.model_fields)
 
 
 def test_every_table_is_covered() -> None:

@@ -20,6 +20,8 @@ SCHEMAS = {
     "readings.db": "agent.store.schema",
     "identity.db": "agent.server.identity.schema",
     "audit.db": "agent.server.audit.schema",
+    "alarms.db": "agent.alarms.schema",
+    "jobs.db": "agent.schedule.schema",
 }
 
 

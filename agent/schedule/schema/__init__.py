@@ -1,0 +1,1 @@
+"""The schema of jobs.db as numbered files."""
