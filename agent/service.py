@@ -26,7 +26,7 @@ from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
-from agent.server import Server
+from agent.server import Parts, Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
 from agent.timekeeping import Timekeeper
@@ -93,6 +93,7 @@ class Service:
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
+                parts=Parts(dispatch=dispatch),
             )
             await stack.enter_async_context(server)
             self.url = server.url

@@ -27,10 +27,11 @@ ALLOWED = {
     "commands.control": {"control"},
     "commands.tariff": {"tariff", "schema", "config", "localtime"},
     "clock": set(),
+    "client": {"supervise"},
     "notify": {"supervise"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
-    "server": {"model", "schema", "supervise", "hub", "store"},
+    "server": {"model", "schema", "supervise", "hub", "store", "dispatch"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
         "",
@@ -50,6 +51,7 @@ ALLOWED = {
     "demo": {"model", "schema", "drivers", "control"},
     "demo.run": {"config", "server", "service"},
     "commands": {
+        "client",
         "model",
         "schema",
         "store",

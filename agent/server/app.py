@@ -27,12 +27,15 @@ from agent.server import replies, site
 from agent.server.api import Api, Status
 from agent.server.audit import Alarm
 from agent.server.audit.routes import AuditRoutes
+from agent.server.conversation import Site
 from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
 from agent.server.identity.permissions import Permission
 from agent.server.live import Live
 from agent.server.office import Office
 from agent.server.options import ServerOptions, is_loopback
+from agent.server.orders import Orders
+from agent.server.parts import Parts
 from agent.server.replies import Refused
 from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
@@ -81,6 +84,7 @@ class Server:
         certain: Callable[[], bool] = lambda: True,
         alarm: Alarm = _to_the_log,
         hasher: PasswordHasher | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._options, self._hub, self._store, self._folder, self._status = (
             options,
@@ -89,7 +93,8 @@ class Server:
             folder,
             status,
         )
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
+        self._parts = parts or Parts()
         self.office = Office(
             options, folder, alarm, clock=clock, monotonic=monotonic, certain=certain, hasher=hasher
         )
@@ -182,6 +187,7 @@ class Server:
         while True:
             await asyncio.sleep(TICK_S)
             await self.office.tick()
+            self.sockets.tick()
             doorman.sweep()
             if self._certificates is not None and loop.time() - checked_s > CERTIFICATE_CHECK_S:
                 checked_s = loop.time()
@@ -195,7 +201,15 @@ class Server:
 
     def _app(self, doorman: Doorman) -> web.Application:
         office, options = self.office, self._options
-        sockets = Sockets(self._hub, self._live, office.gate, options, self._clock, refused=office.refused)
+        dispatch = self._parts.dispatch
+        orders = Orders(dispatch, office.audit.note) if dispatch else None
+        about = Site(self._hub, self._store, self._live, orders, self._parts.alarms)
+        sockets = Sockets(
+            *(about, office.gate, office.grants.renewed, options),
+            clock=self._clock,
+            monotonic=self._monotonic,
+            refused=office.refused,
+        )
         office.standing.listen(sockets.recheck)
         app = web.Application(
             middlewares=[replies.refusals(office.refused), doorman.patient], client_max_size=BODY_BYTES_MAX
@@ -207,6 +221,7 @@ class Server:
         app.on_response_prepare.append(replies.guard)
         app.on_shutdown.append(farewell)
         app.add_routes(self._routes(sockets))
+        self.sockets = sockets
         return app
 
     def _routes(self, sockets: Sockets) -> list[web.RouteDef]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ import aiohttp
 import pytest
 from argon2 import PasswordHasher
 
+from agent.dispatch import Dispatch
+from agent.drivers.command import WriteFailed
 from agent.hub import Hub
-from agent.model import Device, Group, Kind, Point, Quality, Reading
-from agent.server import Role, Server, ServerOptions
+from agent.model import Device, Group, Kind, Point, Quality, Reading, Writable
+from agent.server import Parts, Role, Server, ServerOptions
 from agent.server.audit import Entry, Query
 from agent.store import Store
 
@@ -36,6 +39,12 @@ METER = Group(
     ),
     1000,
 )
+HVAC = Group(
+    Device("hvac", "split", "Sala"),
+    "all",
+    (Point("setpoint", "°C", writable=Writable(16, 30, 0.5, fallback=24.0)), Point("room", "°C")),
+    1000,
+)
 SENSOR = Group(Device("sensor", "sht", ""), "all", (Point("temperature", "°C"),), 0)
 
 
@@ -47,6 +56,32 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+class Told:
+    """Alarms, told by hand."""
+
+    def __init__(self) -> None:
+        self.alarms: dict[str, dict[str, Any]] = {}
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+
+    def active(self) -> list[dict[str, Any]]:
+        return [each for each in self.alarms.values() if each["state"] != "normal"]
+
+    def tell(self, alarm: str, state: str) -> None:
+        self.alarms[alarm] = {"id": alarm, "state": state}
+        for listener in tuple(self.listeners):
+            listener(self.alarms[alarm])
+
+    def acknowledge(self, alarm: str, who: str) -> bool:
+        if alarm not in self.alarms:
+            return False
+        self.tell(alarm, f"acknowledged by {who}")
+        return True
+
+    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
 
 
 @dataclass
@@ -62,6 +97,15 @@ class Site:
     status: dict[str, object] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     trusted: bool = True  # the clock
+    written: list[tuple[str, str, float]] = field(default_factory=list)
+    broken: str = ""  # why nothing can be written
+    dispatch: Dispatch | None = None
+    told: Told = field(default_factory=Told)
+
+    async def write(self, device: str, point: str, value: float) -> None:
+        if self.broken:
+            raise WriteFailed(self.broken)
+        self.written.append((device, point, value))
 
     def publish(self, *readings: Reading) -> None:
         self.hub.publish(readings)
@@ -93,6 +137,11 @@ def sensor(time_ms: int, temperature: float = math.nan) -> Reading:
     return Reading(SENSOR, time_ms, (temperature,), Quality.UNCERTAIN)
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 StartSite = Callable[..., Awaitable[Site]]
 
 
@@ -109,6 +158,9 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
             site = Site(
                 hub, store, cast(Server, None), cast(aiohttp.ClientSession, None), Clock(), Clock(0.0)
             )
+            site.dispatch = Dispatch(hub.groups, site.write)
+            keeping = asyncio.create_task(site.dispatch.run())
+            stack.push_async_callback(ended, keeping)
             server = Server(
                 ServerOptions(port=0, **options),
                 hub,
@@ -120,6 +172,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 certain=lambda: site.trusted,
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
+                parts=Parts(dispatch=site.dispatch, alarms=site.told),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:
