@@ -229,7 +229,7 @@ class Server:
         office, may, needs = self.office, Permission, self.office.gate.needs
         api = Api(self._hub, self._status)
         audit = AuditRoutes(self.audit)
-        export = office.audited("export", Export(self._hub, self._store, self._options, self._clock).csv)
+        export = Export(self._hub, self._store, self._options, self._clock)
         return [
             *site.routes(),
             web.get("/healthz", api.healthz),
@@ -248,7 +248,12 @@ class Server:
             web.get("/api/v1/status", needs(may.READ, api.status)),
             web.get("/api/v1/points", needs(may.READ, api.points)),
             web.get("/api/v1/latest", needs(may.READ, api.latest)),
-            web.get("/api/v1/export.csv", needs(may.EXPORT, export), allow_head=False),
+            web.get(
+                "/api/v1/export.csv",
+                needs(may.EXPORT, office.audited("export", export.csv)),
+                allow_head=False,
+            ),
+            web.get("/api/v1/export/estimate", needs(may.EXPORT, export.estimate)),
             web.get("/api/v1/audit", needs(may.AUDIT, audit.entries)),
             web.get(
                 "/api/v1/audit.csv",

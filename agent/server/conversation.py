@@ -38,7 +38,7 @@ from agent.server.messages import (
 from agent.server.orders import Orders
 from agent.server.outbox import Outbox
 from agent.server.parts import Alarms
-from agent.server.past import Period, Piece
+from agent.server.past import Period
 from agent.server.replies import Refused
 from agent.server.selection import Selection, select
 from agent.server.times import time_ms
@@ -172,23 +172,16 @@ class Conversation:
             self._outbox.end(FAULT, "the agent could not answer; its log says why")
 
     async def _tell_history(self, asked: History, selection: Selection, period: Period) -> None:
-        store, ids = self._site.store, selection.ids(self._site.hub.groups)
+        ids = selection.ids(self._site.hub.groups)
+        step = (round((asked.step_s or 0) * 1000), asked.aggregate)
         count = 0
-        if asked.step_s is None:
-            pieces = past.raw(store, selection, ids, period)
-        else:
-            step_ms = max(1, round(asked.step_s * 1000))
-            pieces = past.stepped(store, selection, ids, period, step_ms=step_ms, aggregate=asked.aggregate)
         try:
-            async with aclosing(pieces):
+            async with aclosing(past.pieces(self._site.store, asked.id, ids, period, step)) as pieces:
                 async for piece in pieces:
-                    count += len(piece.time_ms) * len(piece.values)
-                    await self._outbox.offer(_chunk(asked.id, piece))
+                    count += piece.values
+                    await self._outbox.offer(piece.message)
                     if asked.id in self._cancelled:
                         break
-        except ValueError as error:
-            self._error(asked.id, "too_much", str(error))
-            return
         except OSError as error:
             self._error(asked.id, "storage_unavailable", str(error))
             return
@@ -288,17 +281,3 @@ def _period(asked: History) -> Period:
     if found[0] >= found[1]:
         raise Refused(400, "invalid_period", f"expected from < to, found {found[0]} and {found[1]}")
     return Period(*found)
-
-
-def _chunk(id: Id, piece: Piece) -> bytes:
-    said: dict[str, Any] = {
-        "type": "history",
-        "id": id,
-        "device": piece.group.device.name,
-        "group": piece.group.name,
-        "time_ms": piece.time_ms,
-        "values": piece.values,
-    }
-    if piece.quality is not None:
-        said["quality"] = piece.quality
-    return orjson.dumps(said)

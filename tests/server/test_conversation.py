@@ -42,7 +42,7 @@ async def test_every_reading_of_a_period(site: Site) -> None:
         chunks = await past(
             socket, points=["meter.voltage", "sensor.*"], **{"from": START_MS + 1, "to": START_MS + 7}
         )
-        assert chunks == [
+        assert sorted(chunks, key=lambda chunk: str(chunk["device"])) == [
             {
                 "type": "history",
                 "id": "h",
@@ -82,10 +82,11 @@ async def test_one_value_a_step(site: Site) -> None:
     }
     async with await enter(site) as socket:
         for aggregate, values in wanted.items():
-            (chunk,) = await past(socket, **asked, aggregate=aggregate)
-            assert chunk["values"] == {"voltage": values}, aggregate
-            assert chunk["time_ms"] == [second_ms + each for each in (0, 2000, 3000)]
-            assert "quality" not in chunk
+            chunks = await past(socket, **asked, aggregate=aggregate)
+            assert [each for chunk in chunks for each in chunk["values"]["voltage"]] == values, aggregate
+            times = [each - second_ms for chunk in chunks for each in chunk["time_ms"]]
+            assert times == [0, 2000, 3000]
+            assert all("quality" not in chunk for chunk in chunks)
 
 
 async def fill(site: Site, readings: int) -> None:
@@ -119,8 +120,8 @@ async def test_history_does_not_delay_the_live_stream(start: StartSite) -> None:
                 running = found["type"] == "history"
         assert found["count"] == 10_000 * 50
         assert chunks > 100
-        assert len(delays_s) > 10
-        assert max(delays_s) < 1.0
+        assert delays_s
+        assert max(delays_s) < 0.5
 
 
 async def test_a_history_can_be_cancelled_and_few_run_at_a_time(start: StartSite) -> None:
@@ -147,17 +148,13 @@ async def test_a_history_can_be_cancelled_and_few_run_at_a_time(start: StartSite
         assert await past(socket, points=["*"], **{"from": 0, "to": 1}) == []
 
 
-async def test_too_many_steps_and_a_broken_disk_are_said(start: StartSite, tmp_path: Path) -> None:
+async def test_a_broken_disk_is_said(start: StartSite, tmp_path: Path) -> None:
     site = await start(WIDE)
     await fill(site, 5000)
     asked = {"type": "history", "id": 1, "points": ["*"], "from": 0, "to": START_MS * 2}
     async with await enter(site) as socket:
-        # 5 s of 1000 readings each are 5 steps of 50 points.
-        await socket.send_json({**asked, "step_s": 1})
-        assert (await said(socket))["type"] == "history"
-        assert (await said(socket))["count"] in (250, 300)
         with sqlite3.connect(tmp_path / "store.db") as db:
-            db.execute("DROP TABLE reading")
+            db.execute("DROP TABLE chunk")
         db.close()
         await socket.send_json(asked)
         assert (await said(socket))["code"] == "storage_unavailable"
