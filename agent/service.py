@@ -22,10 +22,12 @@ from typing import Any
 from agent import __version__
 from agent.clock import Clock
 from agent.config import Config
-from agent.dispatch import Dispatch, Write
-from agent.drivers import Driver, open_line
+from agent.configuring import Configuring
+from agent.dispatch import Dispatch
+from agent.drivers import open_line
 from agent.health import Health
-from agent.hub import Hub, Listener
+from agent.hub import Hub
+from agent.lines import Lines
 from agent.server import Parts, Server
 from agent.store import Store
 from agent.supervise import Backoff, supervise
@@ -33,8 +35,6 @@ from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
 log = logging.getLogger(__name__)
-
-LINE_BACKOFF = Backoff(first_s=0.5, most_s=10.0)
 
 
 class Service:
@@ -65,11 +65,11 @@ class Service:
         options = self._config.options
         clock = Clock(options.agent.trust_clock)
         state_dir = self._config.data_dir / "lines"
-        lines = [
-            open_line(line, self._config.profiles, state_dir, clock.now_s, lambda: clock.certain)
-            for line in options.line
-        ]
-        hub = Hub(group for line in lines for group in line.groups)
+        lines = Lines(
+            lambda line, profiles: open_line(line, profiles, state_dir, clock.now_s, lambda: clock.certain),
+            *(options.line, self._config.profiles),
+        )
+        hub = Hub(lines.groups)
         async with AsyncExitStack() as stack:
             stack.enter_context(_alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
@@ -82,18 +82,21 @@ class Service:
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish
-            dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s)
+            dispatch = Dispatch(hub.groups, lines.write, now_s=clock.now_s)
             health = Health(
-                publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
+                *(publish, hub, store, lines.drivers, uplinks),
+                interval_s=options.agent.health_interval_s,
+                clock=clock,
             )
             for group in health.groups:
                 hub.declare(group)
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
+            lines.begin(publish, hub, dispatch, store.register, health.relist)
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
-                parts=Parts(dispatch=dispatch),
+                parts=Parts(dispatch=dispatch, configuration=Configuring(self._config.file, _changer(lines))),
             )
             await stack.enter_async_context(server)
             self.url = server.url
@@ -101,7 +104,7 @@ class Service:
                 "site %s: %d devices on %d lines, %s",
                 options.agent.site,
                 len(hub.devices),
-                len(lines),
+                len(lines.drivers),
                 server.url,
             )
             server.announce()
@@ -111,7 +114,7 @@ class Service:
                 "health": health.run,
                 "dispatch": dispatch.run,
             }
-            works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
+            works["lines"] = lines.run
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
                 works["ready"] = ready
@@ -133,10 +136,6 @@ class Service:
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:
     await work()
-
-
-async def _line(line: Driver, publish: Listener) -> None:
-    await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
 
 
 async def _uplink(uplink: Uplink) -> None:
@@ -162,14 +161,13 @@ async def _let_talk(
             )
 
 
-def _router(lines: Sequence[Driver]) -> Write:
-    """Writes through the line that a device is on."""
-    line_of = {group.device.name: line for line in lines for group in line.groups}
+def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:
+    """Makes the running lines like a configuration; the rest of it holds from the next start on."""
 
-    async def write(device: str, point: str, value: float) -> None:
-        await line_of[device].write(device, point, value)
+    async def change(config: Config) -> list[str]:
+        return await lines.change(config.options.line, config.profiles)
 
-    return write
+    return change
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

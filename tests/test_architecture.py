@@ -33,8 +33,12 @@ ALLOWED = {
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
     "server": {"", "model", "schema", "supervise", "hub", "store", "dispatch"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
+    "lines": {"model", "supervise", "hub", "dispatch", "drivers"},
+    "configuring": {"config", "schema", "server"},
     "service": {
         "",
+        "lines",
+        "configuring",
         "clock",
         "timekeeping",
         "config",

@@ -42,6 +42,7 @@ from agent.server.people import People
 from agent.server.replies import Refused
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
+from agent.server.setting import Setting
 from agent.server.steering import Steering
 from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
@@ -265,6 +266,7 @@ class Server:
             Export(self._hub, self._store, self._options, self._clock),
             Steering(orders, self._parts, self.audit.note, self._clock),
             People(self.office),
+            Setting(self._parts.configuration, self.audit.note),
             AuditRoutes(self.audit),
             self._ring,
             Metrics(self._hub, self._status, self._clock),

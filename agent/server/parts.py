@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
 
@@ -33,9 +33,28 @@ class Alarms(Protocol):
         """Call `listener` with what changed and the alarm; the returned function ends that."""
 
 
+Document: TypeAlias = MutableMapping[str, Any]
+
+
+class Stale(Exception):  # noqa: N818 - it was changed by someone else
+    """The configuration is not the version that was seen; the text is its ETag now."""
+
+
+class Configuration(Protocol):
+    """The configuration file."""
+
+    async def read(self) -> tuple[str, Document]:
+        """Its ETag and its tables."""
+
+    async def change(self, seen: str, edit: Callable[[Document], None]) -> tuple[str, list[str]]:
+        """Have `edit` change the tables: the new ETag, and which lines were stopped or started. Stale,
+        FaultyFile, or what `edit` raises: nothing was changed."""
+
+
 class Parts(NamedTuple):
     """See the module."""
 
     dispatch: Dispatch | None = None
     alarms: Alarms | None = None
     alarm_refused: type[Exception] = LookupError
+    configuration: Configuration | None = None

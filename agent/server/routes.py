@@ -16,6 +16,7 @@ from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.route import Route
+from agent.server.setting import DeviceChange, LineChange, Setting
 from agent.server.steering import AlarmQuery, Order, Shelving, Steering
 
 CSV = "text/csv"
@@ -31,6 +32,7 @@ class Handlers(NamedTuple):
     export: Export
     steering: Steering
     people: People
+    setting: Setting
     audit: AuditRoutes
     ring: Ring
     metrics: Metrics
@@ -38,7 +40,7 @@ class Handlers(NamedTuple):
 
 def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
-    return [*_state(on), *_steering(on), *_account(on), *_people(on), *_records(on)]
+    return [*_state(on), *_steering(on), *_account(on), *_people(on), *_setting(on), *_records(on)]
 
 
 def _state(on: Handlers) -> list[Route]:
@@ -122,6 +124,32 @@ def _people(on: Handlers) -> list[Route]:
               body=WantedKey, answer=shapes.NewKey, status=201, refuses=refused),
         Route("DELETE", f"{V1}/keys/{{key}}", May.USERS, people.remove_key, "Revoke a key, by name or id",
               answer=shapes.KeyInfo, refuses=unknown),
+    ]  # fmt: skip
+
+
+def _setting(on: Handlers) -> list[Route]:
+    do, config = on.setting, f"{V1}/config"
+    line, device = f"{config}/lines/{{line}}", f"{config}/devices/{{device}}"
+    refused = {
+        404: "there is none of this name",
+        412: "the configuration was changed since",
+        422: "it would be faulty; the text names every fault",
+        428: "If-Match is missing",
+    }
+    return [
+        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose),
+        Route("GET", f"{config}/lines", May.CONFIGURE, do.lines, "The lines, as in the file",
+              answer=shapes.Lines),
+        Route("GET", f"{config}/devices", May.CONFIGURE, do.devices, "The devices, as in the file",
+              answer=shapes.Devices),
+        Route("PUT", line, May.CONFIGURE, do.put_line, "Make or change a line; needs If-Match",
+              body=LineChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", line, May.CONFIGURE, do.remove_line, "A line and its devices go; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+        Route("PUT", device, May.CONFIGURE, do.put_device, "Make, change or move a device; needs If-Match",
+              body=DeviceChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", device, May.CONFIGURE, do.remove_device, "A device goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
     ]  # fmt: skip
 
 

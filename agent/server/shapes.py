@@ -136,6 +136,16 @@ class Lines(Shape):
     lines: list[dict[str, Any]]
 
 
+class Devices(Shape):
+    devices: list[dict[str, Any]]
+
+
+class Restarted(Shape):
+    """`restarted`: the lines that were stopped, started, or both. No other noticed."""
+
+    restarted: list[str]
+
+
 class Uplinks(Shape):
     uplinks: list[dict[str, Any]]
 
