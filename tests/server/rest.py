@@ -17,13 +17,13 @@ class Asking:
     """`await ask("GET", "/points")`, with a token."""
 
     def __init__(self, site: Site, token: str) -> None:
-        self._site, self._token = site, token
+        self._site, self.token = site, token
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, status: int = 200, headers: Any = None
     ) -> dict[str, Any]:
         more: dict[str, Any] = {} if body is None else {"json": body}
-        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         async with self._site.http.request(method, f"/api/v1{path}", headers=sent, **more) as reply:
             text = await reply.read()
             assert reply.status == status, text
