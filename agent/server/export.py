@@ -130,19 +130,19 @@ class Export:
 
     async def _streamed(self, request: web.Request, wanted: Wanted) -> web.StreamResponse:
         # A generator, which must let go of the file when we stop halfway.
+        await self._store.span_ms()  # a disk that cannot be read is still a clean refusal
         async with aclosing(self._slices(wanted)) as slices:
-            first = await anext(slices)  # a disk that cannot be read is still a clean refusal
             response = web.StreamResponse(headers=_headers(wanted))
             await response.prepare(request)
             try:
-                await self._write(response, first, slices, gzip=wanted.gzip)
+                await self._write(response, slices, gzip=wanted.gzip)
             except (TimeoutError, OSError) as error:
                 _cut(request, error)
-                raise ConnectionResetError("export ended before its end") from error
+                return response  # aiohttp finds out that there is nobody to end it for
             await response.write_eof()
         return response
 
-    async def _write(self, response: web.StreamResponse, first: Slice, slices: Slices, *, gzip: bool) -> None:
+    async def _write(self, response: web.StreamResponse, slices: Slices, *, gzip: bool) -> None:
         packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
 
         async def put(text: bytes) -> None:
@@ -153,21 +153,17 @@ class Export:
         async def made(part: Slice) -> bytes:
             return await asyncio.to_thread(lambda: packer.compress(part()) if gzip else part())
 
-        await put(await made(first))
         async for part in slices:
             await put(await made(part))
         if gzip:
             await put(packer.flush())
 
     async def _slices(self, wanted: Wanted) -> Slices:
-        """The texts of the file, each still to be made; the header when the first readings are there."""
+        """The texts of the file, each still to be made: the header at once."""
         parts = self._wide(wanted) if wanted.style.layout == "wide" else self._long(wanted)
         async with aclosing(parts):
-            first = await anext(parts, None)
             header = self._header(wanted)
             yield lambda: header
-            if first is not None:
-                yield first
             async for part in parts:
                 yield part
 

@@ -21,7 +21,7 @@ from agent.store.columns import Floats, Ints
 from agent.store.ledger import HOUR_MS
 
 POINTS_MAX = 1 << 16
-STEP_VALUES = 500_000
+STEP_VALUES = 250_000
 
 Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
 
@@ -55,6 +55,8 @@ class Block:
 
     def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Block:
         """The readings that `mask` (or an order) picks."""
+        if mask.dtype == np.bool_ and mask.all():
+            return self
         return replace(
             self,
             seqs=self.seqs[mask],
