@@ -20,17 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from agent import __version__
+from agent.alarming import Alarming
+from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
 from agent.configuring import Configuring
 from agent.dispatch import Dispatch
-from agent.drivers import open_line
+from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub
-from agent.lines import Lines
+from agent.lines import LINE_BACKOFF, Lines
+from agent.notify import Notifier, Sign, Watchdog
 from agent.server import Parts, Server
+from agent.signs import Commits, Punctual
+from agent.status_file import StatusFile
 from agent.store import Store
-from agent.supervise import Backoff, supervise
+from agent.store.requeue import requeue
+from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
@@ -44,6 +50,7 @@ class Service:
         self._config = config
         self._stopping = asyncio.Event()
         self._health: Health | None = None
+        self._notifier = Notifier()
         self.url = ""
 
     @property
@@ -71,7 +78,7 @@ class Service:
         )
         hub = Hub(lines.groups)
         async with AsyncExitStack() as stack:
-            stack.enter_context(_alone_in(self._config.data_dir))
+            stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
                 Store(self._config.data_dir / "readings.db", options.store)
             )
@@ -93,9 +100,24 @@ class Service:
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
             lines.begin(publish, hub, dispatch, store.register, health.relist)
             self._health = health
+            alarming = await stack.enter_async_context(
+                Alarming(
+                    self._config,
+                    hub,
+                    publish,
+                    clock,
+                    status=health.status,
+                    lines=lambda: {line.name: _devices(line) for line in lines.drivers},
+                )
+            )
+            for group in alarming.groups:
+                hub.declare(group)
+            stack.callback(dispatch.listen(alarming.own.heard))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
+                alarm=alarming.own.refused,
+                alarms=alarming.alarms,
                 parts=Parts(dispatch=dispatch, configuration=Configuring(self._config.file, _changer(lines))),
             )
             await stack.enter_async_context(server)
@@ -113,7 +135,17 @@ class Service:
                 "clock": timekeeper.run,
                 "health": health.run,
                 "dispatch": dispatch.run,
+                "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
             }
+            signs: dict[str, Sign] = {
+                "store": Commits(lambda: store.state),
+                "loop": Punctual(lambda: health.lag_ms),
+            }
+            works |= {
+                "watchdog": Watchdog(self._notifier, signs, health.summary).run,
+                "status": partial(_status_file, StatusFile(health.status)),
+            }
+            works |= alarming.works
             works["lines"] = lines.run
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
@@ -127,6 +159,7 @@ class Service:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
+            self._notifier.send(STOPPING=1)
             # The lines are still up: what was commanded is given back before they go.
             running["dispatch"].cancel()
             await dispatch.relinquish()
@@ -136,6 +169,17 @@ class Service:
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:
     await work()
+
+
+async def _status_file(file: StatusFile) -> None:
+    await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
+
+
+async def _requeue(folder: Path, store: Store, uplinks: Sequence[Uplink]) -> None:
+    """Send again what `ledger reconcile` asks for."""
+    known = [uplink.name for uplink in uplinks]
+    serve = partial(requests.serve, folder, partial(requeue, store), known)
+    await supervise(serve, Episode(log, str(folder)))
 
 
 async def _uplink(uplink: Uplink) -> None:
@@ -161,6 +205,10 @@ async def _let_talk(
             )
 
 
+def _devices(line: Driver) -> list[str]:
+    return list(dict.fromkeys(group.device.name for group in line.groups))
+
+
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:
     """Makes the running lines like a configuration; the rest of it holds from the next start on."""
 
@@ -184,7 +232,7 @@ def _raise_file_limit() -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; OSError if another agent has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "agent.lock").open("w") as lock:

@@ -45,6 +45,10 @@ class Remote:
         """The JSON that the agent answers."""
         return await self._client.get(path)
 
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """What the agent answers to `body`."""
+        return await self._client.ask("POST", path, body)
+
     async def run(self, publish: Listener) -> None:
         """Publish what the agent publishes until cancelled; OSError as soon as it cannot."""
         groups = {(group.device.name, group.name): group for group in self.groups}

@@ -22,8 +22,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from argon2 import PasswordHasher
 
+from agent.alarms import Alarms
 from agent.hub import Hub
 from agent.server import replies, site
+from agent.server.alarms import AlarmRoutes
 from agent.server.api import Api, Status
 from agent.server.audit import Alarm
 from agent.server.audit.routes import AuditRoutes
@@ -75,7 +77,8 @@ def _to_the_log(code: str, text: str) -> None:
 class Server:
     """Listens while entered. `folder` holds users, keys, certificates and the audit log.
 
-    `alarm(code, text)` is told of attacks; `certain` says whether the box's clock is to be trusted.
+    `alarm(code, text)` is told of attacks; `alarms` are shown and acknowledged, if there are any; `certain`
+    says whether the box's clock is to be trusted.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Server:
         monotonic: Callable[[], float] = time.monotonic,
         certain: Callable[[], bool] = lambda: True,
         alarm: Alarm = _to_the_log,
+        alarms: Alarms | None = None,
         hasher: PasswordHasher | None = None,
         parts: Parts | None = None,
     ) -> None:
@@ -101,6 +105,7 @@ class Server:
             status,
         )
         self._clock, self._monotonic = clock, monotonic
+        self._alarms = alarms
         self._parts = parts or Parts()
         self.office = Office(
             options, folder, alarm, clock=clock, monotonic=monotonic, certain=certain, hasher=hasher
@@ -213,7 +218,7 @@ class Server:
         office, options = self.office, self._options
         dispatch = self._parts.dispatch
         orders = Orders(dispatch, office.audit.note) if dispatch else None
-        about = Site(self._hub, self._store, self._live, orders, self._parts.alarms)
+        about = Site(self._hub, self._store, self._live, orders, self._alarms)
         sockets = Sockets(
             *(about, office.gate, office.grants.renewed, options),
             clock=self._clock,
@@ -264,9 +269,10 @@ class Server:
             self.office,
             self._api,
             Export(self._hub, self._store, self._options, self._clock),
-            Steering(orders, self._parts, self.audit.note, self._clock),
+            Steering(orders),
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
+            AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._ring,
             Metrics(self._hub, self._status, self._clock),

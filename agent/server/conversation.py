@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from agent.alarms import Alarm, Alarms
 from agent.dispatch import ENDED, Command, Dispatch
 from agent.dispatch import Refused as CommandRefused
 from agent.hub import Hub
@@ -37,7 +38,6 @@ from agent.server.messages import (
 )
 from agent.server.orders import Orders
 from agent.server.outbox import Outbox
-from agent.server.parts import Alarms, AlarmView
 from agent.server.past import Period
 from agent.server.replies import Refused
 from agent.server.selection import Selection, select
@@ -254,7 +254,7 @@ class Conversation:
     def _follow_alarms(self) -> tuple[Callable[[], None], list[Any]]:
         alarms = self._need(self._site.alarms)
 
-        def heard(change: Any, alarm: AlarmView) -> None:
+        def heard(change: Any, alarm: Alarm) -> None:
             self._put({"type": "alarms", "alarms": [alarm.as_json()]})
 
         return alarms.listen(heard), [each.as_json() for each in alarms.active()]

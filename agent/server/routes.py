@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agent.server import shapes
+from agent.server.alarms import Acknowledge, AlarmRoutes, EventsQuery, Shelve, Unshelve
 from agent.server.api import Api, LedgerQuery, PointsQuery
 from agent.server.audit.routes import AuditQuery, AuditRoutes
 from agent.server.export import Export, ExportQuery
@@ -17,7 +18,7 @@ from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.route import Route
 from agent.server.setting import DeviceChange, LineChange, Setting
-from agent.server.steering import AlarmQuery, Order, Shelving, Steering
+from agent.server.steering import Order, Steering
 
 CSV = "text/csv"
 TEXT = "text/plain"
@@ -33,6 +34,7 @@ class Handlers(NamedTuple):
     steering: Steering
     people: People
     setting: Setting
+    alarms: AlarmRoutes | None
     audit: AuditRoutes
     ring: Ring
     metrics: Metrics
@@ -40,7 +42,8 @@ class Handlers(NamedTuple):
 
 def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
-    return [*_state(on), *_steering(on), *_account(on), *_people(on), *_setting(on), *_records(on)]
+    alarms = _alarms(on.alarms) if on.alarms else []
+    return [*_state(on), *_steering(on), *alarms, *_account(on), *_people(on), *_setting(on), *_records(on)]
 
 
 def _state(on: Handlers) -> list[Route]:
@@ -70,8 +73,6 @@ def _state(on: Handlers) -> list[Route]:
 
 def _steering(on: Handlers) -> list[Route]:
     do = on.steering
-    refused = {409: "it cannot be done to this alarm now; the text says why"}
-    alarm = f"{V1}/alarms/{{alarm}}"
     return [
         Route("GET", f"{V1}/commands", May.READ, do.commands, "Leases, and those that are over",
               answer=shapes.Commands),
@@ -79,14 +80,22 @@ def _steering(on: Handlers) -> list[Route]:
               answer=CommandNews, status=201, refuses={422: "the command is refused; the text says why"}),
         Route("DELETE", f"{V1}/commands/{{point}}", May.COMMAND, do.release, "End the lease of people",
               answer=shapes.Released),
-        Route("GET", f"{V1}/alarms", May.READ, do.alarms, "Alarms that are not over", answer=shapes.Alarms),
-        Route("GET", f"{V1}/alarms/events", May.READ, do.alarm_events, "What happened to them, newest first",
-              AlarmQuery, answer=shapes.AlarmEvents),
-        Route("POST", f"{alarm}/acknowledge", May.ACKNOWLEDGE, do.acknowledge, "I have seen it",
+    ]  # fmt: skip
+
+
+def _alarms(do: AlarmRoutes) -> list[Route]:
+    alarms = f"{V1}/alarms"
+    refused = {409: "it cannot be done to this alarm now; the text says why"}
+    return [
+        Route("GET", alarms, May.READ, do.active, "Active alarms, the most urgent first",
+              answer=shapes.Alarms),
+        Route("GET", f"{alarms}/history", May.READ, do.history, "What happened, newest first", EventsQuery,
+              answer=shapes.AlarmEvents),
+        Route("POST", f"{alarms}/acknowledge", May.ACKNOWLEDGE, do.acknowledge, "I have seen it",
+              body=Acknowledge, answer=shapes.Loose, refuses=refused),
+        Route("POST", f"{alarms}/shelve", May.ACKNOWLEDGE, do.shelve, "Put it away for a time", body=Shelve,
               answer=shapes.Loose, refuses=refused),
-        Route("POST", f"{alarm}/shelve", May.ACKNOWLEDGE, do.shelve, "Put it away for a time", body=Shelving,
-              answer=shapes.Loose, refuses=refused),
-        Route("POST", f"{alarm}/unshelve", May.ACKNOWLEDGE, do.unshelve, "Have it back",
+        Route("POST", f"{alarms}/unshelve", May.ACKNOWLEDGE, do.unshelve, "Have it back", body=Unshelve,
               answer=shapes.Loose, refuses=refused),
     ]  # fmt: skip
 

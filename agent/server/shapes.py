@@ -68,10 +68,12 @@ class Released(Shape):
 
 class Alarms(Shape):
     alarms: list[dict[str, Any]]
+    left_out: int
 
 
 class AlarmEvents(Shape):
     events: list[dict[str, Any]]
+    next: int | None
 
 
 class UserInfo(Shape):

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 from argon2 import PasswordHasher
 
+from agent.alarms import Alarm, Alarms
+from agent.alarms.alarm import Words
 from agent.dispatch import Dispatch
 from agent.drivers.command import WriteFailed
 from agent.hub import Hub
@@ -59,49 +61,6 @@ class Clock:
         return self.now_s
 
 
-class Shown(dict[str, Any]):
-    """An alarm."""
-
-    def as_json(self) -> dict[str, Any]:
-        return dict(self)
-
-
-class Told:
-    """Alarms, told by hand."""
-
-    def __init__(self) -> None:
-        self.alarms: dict[str, Shown] = {}
-        self.listeners: list[Callable[[Any, Any], None]] = []
-
-    def active(self) -> list[Shown]:
-        return [each for each in self.alarms.values() if each["state"] != "normal"]
-
-    def tell(self, alarm: str, state: str) -> Shown:
-        self.alarms[alarm] = Shown(id=alarm, state=state)
-        for listener in tuple(self.listeners):
-            listener(state, self.alarms[alarm])
-        return self.alarms[alarm]
-
-    def acknowledge(self, name: str, who: str) -> Shown:
-        if name not in self.alarms:
-            raise LookupError(f"{name}: there is no such alarm now")
-        return self.tell(name, f"acknowledged by {who}")
-
-    def shelve(self, name: str, for_s: float, who: str, reason: str = "") -> Shown:
-        self.acknowledge(name, who)
-        return self.tell(name, f"shelved by {who}, {reason}")
-
-    def unshelve(self, name: str, who: str) -> Shown:
-        return self.acknowledge(name, who)
-
-    async def history(self, from_ms: int, to_ms: int, *, limit: int) -> list[Shown]:
-        return list(self.alarms.values())[:limit]
-
-    def listen(self, listener: Callable[[Any, Any], None]) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
-
-
 @dataclass
 class Site:
     """Everything a test of the server needs."""
@@ -112,13 +71,20 @@ class Site:
     http: aiohttp.ClientSession
     clock: Clock
     monotonic: Clock
+    told: Alarms = field(init=False)
     status: dict[str, object] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     trusted: bool = True  # the clock
     written: list[tuple[str, str, float]] = field(default_factory=list)
     broken: str = ""  # why nothing can be written
     dispatch: Dispatch | None = None
-    told: Told = field(default_factory=Told)
+
+    def tell(self, name: str, *, raised: bool = True) -> None:
+        """An alarm comes or goes."""
+        if raised:
+            self.told.raise_alarm(Alarm(name, Words("pt", "en")))
+        else:
+            self.told.clear(name)
 
     async def write(self, device: str, point: str, value: float) -> None:
         if self.broken:
@@ -176,6 +142,9 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
             site = Site(
                 hub, store, cast(Server, None), cast(aiohttp.ClientSession, None), Clock(), Clock(0.0)
             )
+            site.told = await stack.enter_async_context(Alarms(tmp_path, now_s=site.clock))
+            telling = asyncio.create_task(site.told.run())
+            stack.push_async_callback(ended, telling)
             site.dispatch = Dispatch(hub.groups, site.write)
             keeping = asyncio.create_task(site.dispatch.run())
             stack.push_async_callback(ended, keeping)
@@ -190,7 +159,8 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 certain=lambda: site.trusted,
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
-                parts=Parts(site.dispatch, site.told, configuration=configuration),
+                alarms=site.told,
+                parts=Parts(site.dispatch, configuration),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:

@@ -330,7 +330,8 @@ async def test_no_route_but_the_known_ones_is_open(site: Site) -> None:
     guarded = set()
     for route in app.router.routes():
         path = route.resource.canonical if route.resource else ""
-        async with site.http.request(route.method, path) as reply:
+        some = path.replace("{", "").replace("}", "")
+        async with site.http.request(route.method, some) as reply:
             if reply.status == 401 and route.method != "HEAD":
                 assert (await reply.json())["error"] in ("token_required", "invalid_client", "invalid_token")
                 guarded.add(path)

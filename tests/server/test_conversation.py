@@ -248,15 +248,14 @@ async def test_the_commands_of_others_can_be_followed(start: StartSite) -> None:
 
 
 async def test_alarms_can_be_followed(site: Site) -> None:
-    site.told.tell("line:bus", "unacknowledged")
+    site.tell("line:bus")
     async with await enter(site) as socket:
         await socket.send_json({"type": "follow", "stream": "alarms"})
         assert (await said(socket))["streams"] == ["alarms"]
-        assert await said(socket) == {
-            "type": "alarms",
-            "image": True,
-            "alarms": [{"id": "line:bus", "state": "unacknowledged"}],
-        }
-        site.told.tell("line:bus", "normal")
-        assert (await said(socket))["alarms"] == [{"id": "line:bus", "state": "normal"}]
-    await until(lambda: site.told.listeners == [])
+        image = await said(socket)
+        assert image["image"] is True
+        assert [(each["id"], each["state"]) for each in image["alarms"]] == [("line:bus", "unacknowledged")]
+        site.told.acknowledge("line:bus", "ana")
+        (news,) = (await said(socket))["alarms"]
+        assert (news["state"], news["acknowledged_by"]) == ("acknowledged", "ana")
+    await until(lambda: site.told._listeners == [])

@@ -85,7 +85,7 @@ async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tm
     await asyncio.to_thread(file.write_text, CONFIG)
     site = await start(METER, SENSOR, HVAC, configuration=Configuring(file, apply))
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
-    site.told.tell("line:bus", "unacknowledged")
+    site.tell("line:bus")
     ask = await admin(site)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs
