@@ -21,7 +21,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.drivers.command import WriteFailed
@@ -114,15 +114,39 @@ class Dispatch:
     ) -> None:
         self._write, self._guard, self._clock, self._now_s = write, guard, clock, now_s
         self._ids = itertools.count(1)
-        self._slots = {
-            f"{group.device.name}.{point.name}": _Slot(group.device.name, point)
-            for group in groups
-            for point in group.points
-            if point.writable is not None
-        }
-        self._turns = {slot.device: asyncio.Lock() for slot in self._slots.values()}
+        self._slots: dict[str, _Slot] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._keeping: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: deque[Command] = deque(maxlen=ENDED_KEPT_MAX)
         self._listeners: list[Callable[[Command], None]] = []
+        self.learn(groups)
+
+    def learn(self, groups: Iterable[Group]) -> None:
+        """The writable points of `groups` can be commanded from now on."""
+        for group in groups:
+            for point in group.points:
+                if point.writable is not None:
+                    slot = _Slot(group.device.name, point)
+                    self._slots[slot.id] = slot
+                    self._turns.setdefault(slot.device, asyncio.Lock())
+                    self._begin(slot)
+
+    def _begin(self, slot: _Slot) -> None:
+        if self._keeping is not None:
+            self._tasks[slot.id] = self._keeping.create_task(self._keep(slot), name=f"dispatch {slot.id}")
+
+    async def forget(self, devices: Collection[str]) -> None:
+        """These go: their leases end, their fallbacks are written as far as that goes."""
+        slots = [slot for slot in self._slots.values() if slot.device in devices]
+        for slot in slots:
+            del self._slots[slot.id]
+            if (task := self._tasks.pop(slot.id, None)) is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self._relinquish(slots)
+        for device in devices:
+            self._turns.pop(device, None)
 
     # ---------------------------------------------------------------- asking
 
@@ -219,13 +243,17 @@ class Dispatch:
 
     async def run(self) -> None:
         """Keep every point at what wins, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for name, slot in self._slots.items():
-                tasks.create_task(self._keep(slot), name=f"dispatch {name}")
+        async with asyncio.TaskGroup() as self._keeping:
+            for slot in self._slots.values():
+                self._begin(slot)
+            await asyncio.get_running_loop().create_future()
 
     async def relinquish(self) -> None:
         """End all leases and write the fallbacks, as far as that goes in `RELINQUISH_S_MAX`."""
-        held = [slot for slot in self._slots.values() if slot.commands or slot.touched]
+        await self._relinquish(self._slots.values())
+
+    async def _relinquish(self, slots: Iterable[_Slot]) -> None:
+        held = [slot for slot in slots if slot.commands or slot.touched]
         for slot in held:
             self._end_all(slot, State.RELEASED, math.inf)
         waiting = [self._write_once(slot, value) for slot in held if (value := slot.fallback) is not None]

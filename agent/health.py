@@ -66,6 +66,15 @@ class Health:
         self._lag_ms_max = self.lag_ms = 0.0
         self._rates = _Rates(self._started_s)
 
+    def relist(self) -> None:
+        """The lines have changed."""
+        for group in self._line_groups:
+            self._hub.forget(group)
+        self._line_groups = line_groups(self._lines, self.group)
+        for group in self._line_groups:
+            self._hub.declare(group)
+        self._statistics_until_s = -math.inf
+
     @property
     def groups(self) -> Sequence[Group]:
         """Every group that is published: the agent's own, and one for each line."""

@@ -38,6 +38,12 @@ class Hub:
         """Add a group that is not on a line (the agent's own, an analysis)."""
         self._groups[group.device.name, group.name] = group
 
+    def forget(self, group: Group) -> None:
+        """Its device is gone: it is no longer among the groups, nor in the image."""
+        if self._groups.get((group.device.name, group.name)) is group:
+            del self._groups[group.device.name, group.name]
+        self._latest.pop(group, None)
+
     @property
     def latest(self) -> Mapping[Group, Reading]:
         """The newest reading of each group that has had one (a live view, not a copy)."""

@@ -27,16 +27,18 @@ from agent.alarms.alarm import Words
 from agent.centre import requests
 from agent.clock import Clock
 from agent.config import Config
-from agent.dispatch import Dispatch, Write
+from agent.configuring import Configuring
+from agent.dispatch import Dispatch
 from agent.drivers import Driver, open_line
 from agent.health import Health
-from agent.hub import Hub, Listener
+from agent.hub import Hub
+from agent.lines import LINE_BACKOFF, Lines
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
-from agent.server import Server
+from agent.server import Parts, Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
@@ -46,8 +48,6 @@ from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
 log = logging.getLogger(__name__)
-
-LINE_BACKOFF = Backoff(first_s=0.5, most_s=10.0)
 
 
 class Service:
@@ -79,11 +79,11 @@ class Service:
         options = self._config.options
         clock = Clock(options.agent.trust_clock)
         state_dir = self._config.data_dir / "lines"
-        lines = [
-            open_line(line, self._config.profiles, state_dir, clock.now_s, lambda: clock.certain)
-            for line in options.line
-        ]
-        hub = Hub(group for line in lines for group in line.groups)
+        lines = Lines(
+            lambda line, profiles: open_line(line, profiles, state_dir, clock.now_s, lambda: clock.certain),
+            *(options.line, self._config.profiles),
+        )
+        hub = Hub(lines.groups)
         async with AsyncExitStack() as stack:
             stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
@@ -96,13 +96,16 @@ class Service:
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish
-            dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s)
+            dispatch = Dispatch(hub.groups, lines.write, now_s=clock.now_s)
             health = Health(
-                publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
+                *(publish, hub, store, lines.drivers, uplinks),
+                interval_s=options.agent.health_interval_s,
+                clock=clock,
             )
             for group in health.groups:
                 hub.declare(group)
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
+            lines.begin(publish, hub, dispatch, store.register, health.relist)
             self._health = health
             alarming = await stack.enter_async_context(
                 Alarming(
@@ -111,7 +114,7 @@ class Service:
                     publish,
                     clock,
                     status=health.status,
-                    lines=lambda: {line.name: _devices(line) for line in lines},
+                    lines=lambda: {line.name: _devices(line) for line in lines.drivers},
                 )
             )
             for group in alarming.groups:
@@ -124,6 +127,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
+                parts=Parts(dispatch=dispatch, configuration=Configuring(self._config.file, _changer(lines))),
             )
             await stack.enter_async_context(server)
             self.url = server.url
@@ -131,7 +135,7 @@ class Service:
                 "site %s: %d devices on %d lines, %s",
                 options.agent.site,
                 len(hub.devices),
-                len(lines),
+                len(lines.drivers),
                 server.url,
             )
             server.announce()
@@ -152,7 +156,7 @@ class Service:
                 "status": partial(_status_file, StatusFile(health.status)),
             }
             works |= alarming.works
-            works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
+            works["lines"] = lines.run
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             if ready:
                 works["ready"] = ready
@@ -207,10 +211,6 @@ async def _whole(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
-async def _line(line: Driver, publish: Listener) -> None:
-    await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
-
-
 async def _status_file(file: StatusFile) -> None:
     await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
 
@@ -249,14 +249,13 @@ def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
 
 
-def _router(lines: Sequence[Driver]) -> Write:
-    """Writes through the line that a device is on."""
-    line_of = {group.device.name: line for line in lines for group in line.groups}
+def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:
+    """Makes the running lines like a configuration; the rest of it holds from the next start on."""
 
-    async def write(device: str, point: str, value: float) -> None:
-        await line_of[device].write(device, point, value)
+    async def change(config: Config) -> list[str]:
+        return await lines.change(config.options.line, config.profiles)
 
-    return write
+    return change
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

@@ -149,6 +149,7 @@ async def websocket_values(
     found: set[Value] = set()
     headers = {"Authorization": f"Bearer {access}"}
     async with http.ws_connect(f"{agent.url}/ws", headers=headers) as socket:
+        await socket.send_json({"type": "subscribe", "mode": "every"})
         try:
             async with asyncio.timeout(seconds):
                 async for message in socket:

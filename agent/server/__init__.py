@@ -5,5 +5,6 @@ from agent.server.identity.permissions import Role
 from agent.server.identity.users import User, UserError, Users
 from agent.server.office import IDENTITY_FILE
 from agent.server.options import ServerOptions
+from agent.server.parts import Parts
 
-__all__ = ["IDENTITY_FILE", "Role", "Server", "ServerOptions", "User", "UserError", "Users"]
+__all__ = ["IDENTITY_FILE", "Parts", "Role", "Server", "ServerOptions", "User", "UserError", "Users"]

@@ -14,16 +14,15 @@ from pydantic import BaseModel, Field
 
 from agent.alarms import Alarm, AlarmRefused, Alarms
 from agent.schema import FaultyFile, Options, validate
+from agent.server.asking import Instant, Query, query
 from agent.server.audit import Audit
-from agent.server.identity.gate import CALLER, Gate
-from agent.server.identity.permissions import Permission
+from agent.server.identity.gate import CALLER
 from agent.server.replies import Refused, json_reply
 from agent.server.times import TIME_MS_MAX, time_ms
 
 LIMIT, LIMIT_MAX = 100, 1000
 BODY = "body"
 
-_PARAMETERS = frozenset({"from", "to", "before", "limit", "id"})
 _Id = Annotated[str, Field(min_length=1, max_length=160)]
 
 
@@ -44,24 +43,24 @@ class Unshelve(Options):
     id: _Id
 
 
+class EventsQuery(Query):
+    """Of the alarm `id`, or of all; numbers below `before`, times in [from, to), `limit` at a time."""
+
+    id: Annotated[str, Field(max_length=160)] = ""
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    before: Annotated[int, Field(ge=0, le=2**53)] = 0
+    limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT
+
+
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class AlarmRoutes:
-    """Handlers, and the routes to them."""
+    """Handlers."""
 
     def __init__(self, alarms: Alarms, audit: Audit) -> None:
         self._alarms, self._audit = alarms, audit
-
-    def routes(self, gate: Gate) -> list[web.RouteDef]:
-        needs, may = gate.needs, Permission
-        return [
-            web.get("/api/v1/alarms", needs(may.READ, self.active)),
-            web.get("/api/v1/alarms/history", needs(may.READ, self.history)),
-            web.post("/api/v1/alarms/acknowledge", needs(may.ACKNOWLEDGE, self.acknowledge)),
-            web.post("/api/v1/alarms/shelve", needs(may.ACKNOWLEDGE, self.shelve)),
-            web.post("/api/v1/alarms/unshelve", needs(may.ACKNOWLEDGE, self.unshelve)),
-        ]
 
     async def active(self, request: web.Request) -> web.Response:
         """Every alarm that is not normal, the most urgent first; `left_out`: how many more there are."""
@@ -70,19 +69,15 @@ class AlarmRoutes:
 
     async def history(self, request: web.Request) -> web.Response:
         """Events, newest first; `next` is the `before` of the page after them."""
-        query = request.query
-        if unknown := query.keys() - _PARAMETERS:
-            known = ", ".join(sorted(_PARAMETERS))
-            raise Refused(400, "invalid_request", f'unknown parameter "{min(unknown)[:64]}"; known: {known}')
-        limit = max(1, min(_number(request, "limit", LIMIT), LIMIT_MAX))
+        asked = query(request, EventsQuery)
         events = await self._alarms.history(
-            _time(request, "from", 0),
-            _time(request, "to", TIME_MS_MAX),
-            limit=limit,
-            before=_number(request, "before", 0) or None,
-            name=query.get("id", ""),
+            0 if asked.from_ is None else time_ms(asked.from_),
+            TIME_MS_MAX if asked.to is None else time_ms(asked.to),
+            limit=asked.limit,
+            before=asked.before or None,
+            name=asked.id,
         )
-        after = events[-1].number if len(events) == limit else None
+        after = events[-1].number if len(events) == asked.limit else None
         return json_reply({"events": [event.as_json() for event in events], "next": after})
 
     async def acknowledge(self, request: web.Request) -> web.Response:
@@ -126,18 +121,3 @@ async def _asked(request: web.Request, model: type[Asked]) -> Asked:
         return validate(model, said, BODY)
     except FaultyFile as faulty:
         raise Refused(400, "invalid_request", str(faulty)) from None
-
-
-def _number(request: web.Request, name: str, otherwise: int) -> int:
-    text = request.query.get(name, str(otherwise))
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise Refused(400, "invalid_request", f'{name}: expected a whole number, found "{text[:64]}"')
-    return int(text)
-
-
-def _time(request: web.Request, name: str, otherwise_ms: int) -> int:
-    text = request.query.get(name)
-    try:
-        return otherwise_ms if text is None else time_ms(text)
-    except ValueError as error:
-        raise Refused(400, "invalid_time", f"{name}: {error}") from None

@@ -29,13 +29,23 @@ from agent.server.alarms import AlarmRoutes
 from agent.server.api import Api, Status
 from agent.server.audit import Alarm
 from agent.server.audit.routes import AuditRoutes
+from agent.server.conversation import Site
+from agent.server.described import Described
 from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
-from agent.server.identity.permissions import Permission
 from agent.server.live import Live
+from agent.server.logs import Ring
+from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.options import ServerOptions, is_loopback
+from agent.server.orders import Orders
+from agent.server.parts import Parts
+from agent.server.people import People
 from agent.server.replies import Refused
+from agent.server.route import Route
+from agent.server.routes import Handlers, table
+from agent.server.setting import Setting
+from agent.server.steering import Steering
 from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
 from agent.store import Store
@@ -85,6 +95,7 @@ class Server:
         alarm: Alarm = _to_the_log,
         alarms: Alarms | None = None,
         hasher: PasswordHasher | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._options, self._hub, self._store, self._folder, self._status = (
             options,
@@ -93,17 +104,22 @@ class Server:
             folder,
             status,
         )
-        self._clock, self._alarms = clock, alarms
+        self._clock, self._monotonic = clock, monotonic
+        self._alarms = alarms
+        self._parts = parts or Parts()
         self.office = Office(
             options, folder, alarm, clock=clock, monotonic=monotonic, certain=certain, hasher=hasher
         )
         self.users, self.audit = self.office.users, self.office.audit
         self._live = Live(hub)
+        self._ring = Ring()
         self._certificates: Certificates | None = None
 
     async def __aenter__(self) -> Self:
         """Listen. OSError says what is in the way: the port, a key file, the users' file."""
         async with AsyncExitStack() as stack:
+            logging.getLogger().addHandler(self._ring)
+            stack.callback(logging.getLogger().removeHandler, self._ring)
             await stack.enter_async_context(self.office)
             context = await asyncio.to_thread(self._tls) if self._options.https else None
             listener = stack.enter_context(self._listener())
@@ -186,6 +202,7 @@ class Server:
         while True:
             await asyncio.sleep(TICK_S)
             await self.office.tick()
+            self.sockets.tick()
             doorman.sweep()
             if self._certificates is not None and loop.time() - checked_s > CERTIFICATE_CHECK_S:
                 checked_s = loop.time()
@@ -199,7 +216,15 @@ class Server:
 
     def _app(self, doorman: Doorman) -> web.Application:
         office, options = self.office, self._options
-        sockets = Sockets(self._hub, self._live, office.gate, options, self._clock, refused=office.refused)
+        dispatch = self._parts.dispatch
+        orders = Orders(dispatch, office.audit.note) if dispatch else None
+        about = Site(self._hub, self._store, self._live, orders, self._alarms)
+        sockets = Sockets(
+            *(about, office.gate, office.grants.renewed, options),
+            clock=self._clock,
+            monotonic=self._monotonic,
+            refused=office.refused,
+        )
         office.standing.listen(sockets.recheck)
         app = web.Application(
             middlewares=[replies.refusals(office.refused), doorman.patient], client_max_size=BODY_BYTES_MAX
@@ -210,42 +235,48 @@ class Server:
 
         app.on_response_prepare.append(replies.guard)
         app.on_shutdown.append(farewell)
-        app.add_routes(self._routes(sockets))
+        app.add_routes(self._routes(sockets, orders))
+        self.sockets = sockets
         return app
 
-    def _routes(self, sockets: Sockets) -> list[web.RouteDef]:
-        """Everything that can be asked for. Only what stands before the first `needs` asks for no token."""
-        office, may, needs = self.office, Permission, self.office.gate.needs
-        api = Api(self._hub, self._status)
-        audit = AuditRoutes(self.audit)
-        export = office.audited("export", Export(self._hub, self._store, self._options, self._clock).csv)
+    def _routes(self, sockets: Sockets, orders: Orders | None) -> list[web.RouteDef]:
+        """Everything that can be asked for. What stands in the table of routes.py needs a token."""
+        office, needs = self.office, self.office.gate.needs
+        self._api = Api(self._hub, self._store, self._status, self._clock)
+        self.routes = table(self._handlers(orders))
+        described = Described(self.routes)
         return [
             *site.routes(),
-            *(AlarmRoutes(self._alarms, self.audit).routes(self.office.gate) if self._alarms else ()),
-            web.get("/healthz", api.healthz),
+            web.get("/healthz", self._api.healthz),
             web.get("/ca.crt", self._ca),
             web.get("/setup", office.setup.state),
             web.post("/setup", office.setup.first_admin),
             web.post("/token", office.grants.token),
             web.post("/token/refresh", office.grants.refresh),
             web.post("/token/revoke", office.grants.revoke),
+            web.get("/api/openapi.json", described.json),
+            web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
-            web.get("/api/v1/me", needs(may.ACCOUNT, office.account.me)),
-            web.post("/api/v1/me/password", needs(may.ACCOUNT, office.account.set_password)),
-            web.post("/api/v1/me/totp", needs(may.ACCOUNT, office.account.begin_totp)),
-            web.post("/api/v1/me/totp/confirm", needs(may.ACCOUNT, office.account.confirm_totp)),
-            web.delete("/api/v1/me/totp", needs(may.ACCOUNT, office.account.remove_totp)),
-            web.get("/api/v1/status", needs(may.READ, api.status)),
-            web.get("/api/v1/points", needs(may.READ, api.points)),
-            web.get("/api/v1/latest", needs(may.READ, api.latest)),
-            web.get("/api/v1/export.csv", needs(may.EXPORT, export), allow_head=False),
-            web.get("/api/v1/audit", needs(may.AUDIT, audit.entries)),
-            web.get(
-                "/api/v1/audit.csv",
-                needs(may.AUDIT, office.audited("audit.export", audit.csv)),
-                allow_head=False,
+            *(
+                web.route(each.method, each.path, needs(each.permission, each.handler), **_head(each))
+                for each in self.routes
+                if each.permission is not None
             ),
         ]
+
+    def _handlers(self, orders: Orders | None) -> Handlers:
+        return Handlers(
+            self.office,
+            self._api,
+            Export(self._hub, self._store, self._options, self._clock),
+            Steering(orders),
+            People(self.office),
+            Setting(self._parts.configuration, self.audit.note),
+            AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
+            AuditRoutes(self.audit),
+            self._ring,
+            Metrics(self._hub, self._status, self._clock),
+        )
 
     async def _ca(self, request: web.Request) -> web.Response:
         """The authority's certificate, for the trust store of a client."""
@@ -254,6 +285,11 @@ class Server:
         headers = {"Content-Disposition": 'attachment; filename="uicps-ca.crt"'}
         body = self._certificates.ca_pem
         return web.Response(body=body, content_type="application/x-x509-ca-cert", headers=headers)
+
+
+def _head(route: Route) -> dict[str, bool]:
+    """What streams is not made to be thrown away."""
+    return {"allow_head": not isinstance(route.answer, str)} if route.method == "GET" else {}
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:

@@ -1,44 +1,86 @@
-"""`GET /api/v1/export.csv`: chosen points over a chosen period, streamed.
+"""`GET /api/v1/export.csv`: chosen points over a chosen period, streamed; and how much that will be.
 
-Rules. Memory holds one step of the history and no more. The loop is given back after every few rows,
-an export must not delay a reading. A client that goes, or stops taking, ends the work. A disk that
+Rules. Memory holds one step of the history and one slice of text. Texts are made in a thread, a slice at a
+time: an export must not delay a reading. A client that goes, or stops taking, ends the work. A disk that
 fails midway cuts the connection: half a file must not look like a whole one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import zlib
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 from aiohttp import hdrs, web
+from pydantic import AfterValidator, Field
 
 from agent.hub import Hub
-from agent.model import Reading
+from agent.model import Group, Point
+from agent.server.asking import Instant, Query, period, query
+from agent.server.messages import Aggregate
 from agent.server.options import ServerOptions
-from agent.server.replies import NO_STORE, Refused
-from agent.server.rows import HEADER, Rows
-from agent.server.selection import EVERYTHING, Selection, select
-from agent.server.times import iso, time_ms
+from agent.server.replies import NO_STORE, Refused, json_reply
+from agent.server.rows import Style, long_header, long_rows, wide_header, wide_rows
+from agent.server.selection import Selection, select
+from agent.server.times import iso, zone
+from agent.server.windows import Windows, as_columns
 from agent.store import Store
 
 log = logging.getLogger(__name__)
 
 PERIOD_MS = 3_600_000
-ROWS_PER_WRITE = 2000
+GZIP_LEVEL = 3
+MS_PER_INTERVAL_UNKNOWN = 1000
+LONG_ROW_BYTES, WIDE_CELL_BYTES, TIME_BYTES = 76, 7, 26
 
-_PARAMETERS = ("points", "from", "to")
+Slice: TypeAlias = Callable[[], bytes]
+Slices: TypeAlias = AsyncGenerator[Slice, None]
 
 
-class Period(NamedTuple):
-    """`from_ms` <= time < `to_ms`."""
+def _is_zone(name: str) -> str:
+    zone(name)
+    return name
 
+
+class ExportQuery(Query):
+    """`points`: ids or patterns, separated by commas. `step`: seconds, then one `aggregate` a step."""
+
+    points: Annotated[str, Field(max_length=30_000)] = "*"
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    step: Annotated[float, Field(ge=1, le=366 * 86400)] | None = None
+    aggregate: Aggregate = "mean"
+    layout: Literal["long", "wide"] = "long"
+    tz: Annotated[str, Field(max_length=64), AfterValidator(_is_zone)] = "UTC"
+    decimal: Literal["point", "comma"] = "point"
+    gzip: bool = False
+
+
+class Wanted(NamedTuple):
+    """What is to be exported. `step_ms` 0: every reading."""
+
+    selection: Selection
+    ids: list[str]
     from_ms: int
     to_ms: int
+    step_ms: int
+    aggregate: Aggregate
+    style: Style
+    gzip: bool
+
+
+class Estimate(NamedTuple):
+    """About how much an export will be. `bytes` before compression."""
+
+    points: int
+    values: int
+    rows: int
+    bytes: int
 
 
 class Export:
@@ -52,74 +94,145 @@ class Export:
 
     async def csv(self, request: web.Request) -> web.StreamResponse:
         """The file. 400 if what was asked for cannot be meant, 429 if too many export at once."""
-        _only_known(request)
-        period = _period(request, int(self._clock() * 1000))
-        selection = self._selection(request)
+        wanted = self._wanted(request)
         if self._running >= self._options.exports_max:
             text = f"{self._running} exports are running, as many as may: try again when one is done"
             raise Refused(429, "busy", text, {"Retry-After": "5"})
         self._running += 1
         try:
-            return await self._streamed(request, selection, period)
+            return await self._streamed(request, wanted)
         finally:
             self._running -= 1
 
-    def _selection(self, request: web.Request) -> Selection:
-        given = ",".join(request.query.getall("points", EVERYTHING))
-        patterns = [each.strip() for each in given.split(",") if each.strip()]
+    async def estimate(self, request: web.Request) -> web.Response:
+        """How much `csv` with the same parameters would be, for a progress bar."""
+        wanted = self._wanted(request)
+        return json_reply((await self.estimated(wanted))._asdict())
+
+    def _wanted(self, request: web.Request) -> Wanted:
+        asked = query(request, ExportQuery)
+        from_ms, to_ms = period(asked.from_, asked.to, int(self._clock() * 1000), PERIOD_MS)
+        patterns = [each.strip() for each in asked.points.split(",") if each.strip()]
         try:
-            return select(patterns, self._hub.groups) if patterns != ["*"] else Selection()
+            selection = select(patterns, self._hub.groups) if patterns != ["*"] else Selection()
         except ValueError as error:
             raise Refused(400, "unknown_point", f"points: {error}") from None
+        shown = None if asked.tz == "UTC" else ZoneInfo(asked.tz)
+        return Wanted(
+            *(selection, selection.ids(self._hub.groups), from_ms, to_ms),
+            round((asked.step or 0) * 1000),
+            asked.aggregate,
+            Style(asked.layout, shown, asked.decimal == "comma"),
+            asked.gzip,
+        )
 
-    async def _streamed(
-        self, request: web.Request, selection: Selection, period: Period
-    ) -> web.StreamResponse:
-        ids = selection.ids(self._hub.groups)
-        # It is a generator, and must let go of the file when we stop halfway.
-        async with aclosing(self._store.history(ids, *period)) as steps:
-            first: list[Reading] = await anext(
-                steps, []
-            )  # a disk that cannot be read is still a clean refusal
-            response = web.StreamResponse(headers=_headers(period))
+    # ---------------------------------------------------------------- the file
+
+    async def _streamed(self, request: web.Request, wanted: Wanted) -> web.StreamResponse:
+        # A generator, which must let go of the file when we stop halfway.
+        await self._store.span_ms()  # a disk that cannot be read is still a clean refusal
+        async with aclosing(self._slices(wanted)) as slices:
+            response = web.StreamResponse(headers=_headers(wanted))
             await response.prepare(request)
-            await response.write(HEADER.encode())
             try:
-                await self._write(response, Rows(selection), first, steps)
+                await self._write(response, slices, gzip=wanted.gzip)
             except (TimeoutError, OSError) as error:
                 _cut(request, error)
-                raise ConnectionResetError("export ended before its end") from error
+                return response  # aiohttp finds out that there is nobody to end it for
             await response.write_eof()
         return response
 
-    async def _write(
-        self,
-        response: web.StreamResponse,
-        rows: Rows,
-        first: list[Reading],
-        steps: AsyncIterator[list[Reading]],
-    ) -> None:
-        readings: list[Reading] | None = first
-        while readings is not None:
-            for few in _slices(readings, rows):
+    async def _write(self, response: web.StreamResponse, slices: Slices, *, gzip: bool) -> None:
+        packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
+
+        async def put(text: bytes) -> None:
+            if text:
                 async with asyncio.timeout(self._options.stall_s_max):
-                    await response.write(rows.text(few).encode())
-                await asyncio.sleep(0)
-            readings = await anext(steps, None)
+                    await response.write(text)
+
+        async def made(part: Slice) -> bytes:
+            return await asyncio.to_thread(lambda: packer.compress(part()) if gzip else part())
+
+        async for part in slices:
+            await put(await made(part))
+        if gzip:
+            await put(packer.flush())
+
+    async def _slices(self, wanted: Wanted) -> Slices:
+        """The texts of the file, each still to be made: the header at once."""
+        parts = self._wide(wanted) if wanted.style.layout == "wide" else self._long(wanted)
+        async with aclosing(parts):
+            header = self._header(wanted)
+            yield lambda: header
+            async for part in parts:
+                yield part
+
+    def _header(self, wanted: Wanted) -> bytes:
+        if wanted.style.layout == "wide":
+            return wide_header(wanted.style, self._points(wanted))
+        return long_header(wanted.style, "aggregate" if wanted.step_ms else "quality")
+
+    def _points(self, wanted: Wanted) -> list[tuple[str, Point]]:
+        groups = ((group, at) for group in self._hub.groups for at in wanted.selection.columns(group))
+        return [(group.point_ids[at], group.points[at]) for group, at in groups]
+
+    async def _long(self, wanted: Wanted) -> Slices:
+        sixth = wanted.aggregate if wanted.step_ms else ""
+        found = as_columns(
+            self._store, wanted.ids, (wanted.from_ms, wanted.to_ms), wanted.step_ms, wanted.aggregate
+        )
+        async with aclosing(found):
+            async for part in found:
+                for each in long_rows(wanted.style, part, sixth):
+                    yield each
+
+    async def _wide(self, wanted: Wanted) -> Slices:
+        windows = Windows(self._store, wanted.ids, self._chosen(wanted), wanted.step_ms, wanted.aggregate)
+        found = windows.tables(wanted.from_ms, wanted.to_ms)
+        async with aclosing(found):
+            async for times, matrix in found:
+                for each in wide_rows(wanted.style, times, matrix):
+                    yield each
+
+    def _chosen(self, wanted: Wanted) -> list[tuple[Group, int]]:
+        """The groups, and how many of their points are wanted."""
+        counted = ((group, len(wanted.selection.columns(group))) for group in self._hub.groups)
+        return [(group, count) for group, count in counted if count]
+
+    # ---------------------------------------------------------------- how much
+
+    async def estimated(self, wanted: Wanted) -> Estimate:
+        """From what the ledger has of each device and hour."""
+        now_ms = int(self._clock() * 1000)
+        readings: dict[str, float] = {}
+        for row in await self._store.ledger.rows(wanted.from_ms, wanted.to_ms):
+            share = _share(row.hour_ms, (wanted.from_ms, wanted.to_ms), now_ms)
+            readings[row.device] = readings.get(row.device, 0.0) + row.acquired * share
+        rates = {group: 1 / (group.interval_ms or MS_PER_INTERVAL_UNKNOWN) for group in self._hub.groups}
+        devices: dict[str, float] = {}
+        for group, rate in rates.items():
+            devices[group.device.name] = devices.get(group.device.name, 0.0) + rate
+        values = rows = 0.0
+        for group, count in self._chosen(wanted):
+            own = readings.get(group.device.name, 0.0) * rates[group] / devices[group.device.name]
+            if wanted.step_ms:
+                own = min(own, (wanted.to_ms - wanted.from_ms) / wanted.step_ms)
+            values += own * count
+            rows = max(rows, own) if wanted.step_ms else rows + own
+        if wanted.style.layout == "long":
+            return Estimate(len(wanted.ids), round(values), round(values), round(values * LONG_ROW_BYTES))
+        cells = rows * len(wanted.ids)
+        size = rows * TIME_BYTES + values * (WIDE_CELL_BYTES - 1) + cells
+        return Estimate(len(wanted.ids), round(values), round(rows), round(size))
 
 
-def _slices(readings: Sequence[Reading], rows: Rows) -> Iterator[list[Reading]]:
-    """`readings` in parts of about ROWS_PER_WRITE rows."""
-    few: list[Reading] = []
-    count = 0
-    for reading in readings:
-        few.append(reading)
-        count += rows.width(reading.group)
-        if count >= ROWS_PER_WRITE:
-            yield few
-            few, count = [], 0
-    if few:
-        yield few
+def _share(hour_ms: int, period_ms: tuple[int, int], now_ms: int) -> float:
+    """How much of what came in an hour is of the period; the present hour is not over yet."""
+    end_ms = hour_ms + PERIOD_MS
+    if hour_ms < now_ms < end_ms:
+        end_ms = now_ms
+    both_ms = min(period_ms[1], end_ms) - max(period_ms[0], hour_ms)
+    return max(0.0, min(1.0, both_ms / (end_ms - hour_ms)))
 
 
 def _cut(request: web.Request, error: Exception) -> None:
@@ -132,37 +245,13 @@ def _cut(request: web.Request, error: Exception) -> None:
         request.transport.abort()
 
 
-def _headers(period: Period) -> dict[str, str]:
-    stamps = (iso(each).replace("-", "").replace(":", "")[:15] + "Z" for each in period)
+def _headers(wanted: Wanted) -> dict[str, str]:
+    ends = (wanted.from_ms, wanted.to_ms)
+    stamps = (iso(each).replace("-", "").replace(":", "")[:15] + "Z" for each in ends)
+    name = f"uicps_{'_'.join(stamps)}.csv{'.gz' if wanted.gzip else ''}"
+    kind = "application/gzip" if wanted.gzip else "text/csv; charset=utf-8; header=present"
     return {
         **NO_STORE,
-        hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
-        hdrs.CONTENT_DISPOSITION: f'attachment; filename="uicps_{"_".join(stamps)}.csv"',
+        hdrs.CONTENT_TYPE: kind,
+        hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
     }
-
-
-def _period(request: web.Request, now_ms: int) -> Period:
-    to_ms = _instant(request, "to", now_ms)
-    from_ms = _instant(request, "from", max(0, to_ms - PERIOD_MS))
-    if from_ms >= to_ms:
-        text = f"expected from < to, found {iso(from_ms)} and {iso(to_ms)}"
-        raise Refused(400, "invalid_period", text)
-    return Period(from_ms, to_ms)
-
-
-def _instant(request: web.Request, name: str, otherwise_ms: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return otherwise_ms
-    try:
-        return time_ms(text)
-    except ValueError as error:
-        raise Refused(400, "invalid_time", f"{name}: {error}") from None
-
-
-def _only_known(request: web.Request) -> None:
-    for name in request.query:
-        if name not in _PARAMETERS:
-            near = difflib.get_close_matches(name, _PARAMETERS, n=1)
-            hint = f', did you mean "{near[0]}"?' if near else f"; known: {', '.join(_PARAMETERS)}"
-            raise Refused(400, "invalid_request", f'unknown parameter "{name[:64]}"{hint}')

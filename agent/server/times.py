@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
@@ -35,3 +36,17 @@ def _from_iso(text: str) -> int | None:
 def iso(time_ms: int) -> str:
     """`2026-01-02T03:04:05.678Z`."""
     return (EPOCH + time_ms * MS).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def offset_s(time_ms: int, zone: ZoneInfo) -> int:
+    """How far the clocks of `zone` are ahead of UTC at an instant, in seconds."""
+    offset = (EPOCH + time_ms * MS).astimezone(zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name. ValueError says what was expected."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f'expected a time zone like "America/Sao_Paulo", found "{name[:64]}"') from error

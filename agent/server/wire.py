@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from agent.model import Group, Reading
+from agent.model import Group, Reading, Writable
 
 
 def reading_json(reading: Reading, columns: Sequence[int]) -> bytes:
@@ -48,6 +48,17 @@ def points_of(group: Group) -> list[dict[str, Any]]:
             "kind": point.kind.value,
             "states": {str(code): text for code, text in point.states.items()},
             "interval_ms": group.interval_ms,
+            "writable": None if point.writable is None else _range(point.writable),
         }
         for point_id, point in zip(group.point_ids, group.points, strict=True)
     ]
+
+
+def _range(writable: Writable) -> dict[str, Any]:
+    return {
+        "low": writable.low,
+        "high": writable.high,
+        "step": writable.step,
+        "on_silence": writable.on_silence,
+        "fallback": writable.fallback,
+    }

@@ -39,6 +39,9 @@ LOG = (
 )
 
 
+SPAN = "SELECT min(from_ms), max(to_ms) FROM chunk UNION ALL SELECT min(time_ms), max(time_ms) FROM reading"
+
+
 class Columns(NamedTuple):
     """Some points of one group: n times and qualities, n x points values (NaN: not available)."""
 
@@ -125,7 +128,7 @@ class History:
         with self._reading_back(), closing(await asyncio.to_thread(self._disk.sealed.connect)) as db:
             sealed_seq, last_seq, log = await asyncio.to_thread(_log_part, db, keyed, period_ms)
             log.add(_rows(self._newer(last_seq), keyed, period_ms))
-            for key, group in keyed.items():
+            for key, group in sorted(keyed.items(), key=lambda each: each[0]):
                 ids = group.point_ids
                 places = [at for at, each in enumerate(ids) if each in points]
                 tail = log.block(key, places)
@@ -133,6 +136,15 @@ class History:
                 async for block in stepped(steps):
                     names = tuple(ids[at] for at in places)
                     yield Columns(group, names, block.times_ms, block.quality, block.values)
+
+    async def span_ms(self) -> Period | None:
+        """See `Store.span_ms`."""
+        await self._commit()
+        with self._reading_back(), closing(await asyncio.to_thread(self._disk.sealed.connect)) as db:
+            found = await asyncio.to_thread(lambda: list(db.execute(SPAN)))
+        times = [each for row in found for each in row if each is not None]
+        times += [reading.time_ms for _, reading in self._newer(self._committed())]
+        return (min(times), max(times)) if times else None
 
     async def steps(self, points: set[str], period_ms: Period, step_ms: int) -> AsyncGenerator[Steps, None]:
         """See `Store.downsample`."""

@@ -21,7 +21,7 @@ from agent.store.columns import Floats, Ints
 from agent.store.ledger import HOUR_MS
 
 POINTS_MAX = 1 << 16
-STEP_READINGS = 50_000
+STEP_VALUES = 250_000
 
 Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
 
@@ -55,6 +55,8 @@ class Block:
 
     def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Block:
         """The readings that `mask` (or an order) picks."""
+        if mask.dtype == np.bool_ and mask.all():
+            return self
         return replace(
             self,
             seqs=self.seqs[mask],
@@ -213,7 +215,7 @@ def in_time_order(
     db: sqlite3.Connection, until: int, period_ms: tuple[int, int], points: Sequence[int], tail: Block
 ) -> Iterator[Block]:
     """`tail` and what is sealed of its group up to `until`, of the columns `points`: all of it in the order
-    of time, some STEP_READINGS at once. What came late is sorted in where it belongs."""
+    of time, some STEP_VALUES at once. What came late is sorted in where it belongs."""
     find = (
         "SELECT id, from_ms FROM segment WHERE group_id = ? AND from_ms < ? AND to_ms >= ? AND chunk <= ?"
         " ORDER BY from_ms"
@@ -226,7 +228,7 @@ def in_time_order(
             begun.append(block.where(within(block.times_ms, period_ms)))
             ready += len(begun[-1])
         at += 1
-        if ready >= STEP_READINGS and at < len(found):
+        if ready * len(points) >= STEP_VALUES and at < len(found):
             step, begun = _split(begun, found[at][1])
             ready = sum(len(block) for block in begun[1:])
             if len(step):

@@ -373,6 +373,10 @@ class Store:
         steps that hold anything; otherwise like `columns`."""
         return self._history.steps(set(points), (from_ms, to_ms), step_ms)
 
+    async def span_ms(self) -> tuple[int, int] | None:
+        """The times of the oldest and of the newest reading; None: there is none. OSError as ever."""
+        return await self._history.span_ms()
+
     def _sealable(self) -> int:
         return 0 if self._broken else min(self._committed, self.released_seq)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,10 +15,15 @@ import aiohttp
 import pytest
 from argon2 import PasswordHasher
 
+from agent.alarms import Alarm, Alarms
+from agent.alarms.alarm import Words
+from agent.dispatch import Dispatch
+from agent.drivers.command import WriteFailed
 from agent.hub import Hub
-from agent.model import Device, Group, Kind, Point, Quality, Reading
-from agent.server import Role, Server, ServerOptions
+from agent.model import Device, Group, Kind, Point, Quality, Reading, Writable
+from agent.server import Parts, Role, Server, ServerOptions
 from agent.server.audit import Entry, Query
+from agent.server.parts import Configuration
 from agent.store import Store
 
 PASSWORD = "uma senha é longa"
@@ -34,6 +40,12 @@ METER = Group(
         Point("energy", "kWh", Kind.TOTAL),
         Point("mode", "", Kind.STATE, {0: "off", 1: "on"}),
     ),
+    1000,
+)
+HVAC = Group(
+    Device("hvac", "split", "Sala"),
+    "all",
+    (Point("setpoint", "°C", writable=Writable(16, 30, 0.5, fallback=24.0)), Point("room", "°C")),
     1000,
 )
 SENSOR = Group(Device("sensor", "sht", ""), "all", (Point("temperature", "°C"),), 0)
@@ -59,9 +71,25 @@ class Site:
     http: aiohttp.ClientSession
     clock: Clock
     monotonic: Clock
+    told: Alarms = field(init=False)
     status: dict[str, object] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
     trusted: bool = True  # the clock
+    written: list[tuple[str, str, float]] = field(default_factory=list)
+    broken: str = ""  # why nothing can be written
+    dispatch: Dispatch | None = None
+
+    def tell(self, name: str, *, raised: bool = True) -> None:
+        """An alarm comes or goes."""
+        if raised:
+            self.told.raise_alarm(Alarm(name, Words("pt", "en")))
+        else:
+            self.told.clear(name)
+
+    async def write(self, device: str, point: str, value: float) -> None:
+        if self.broken:
+            raise WriteFailed(self.broken)
+        self.written.append((device, point, value))
 
     def publish(self, *readings: Reading) -> None:
         self.hub.publish(readings)
@@ -93,6 +121,11 @@ def sensor(time_ms: int, temperature: float = math.nan) -> Reading:
     return Reading(SENSOR, time_ms, (temperature,), Quality.UNCERTAIN)
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 StartSite = Callable[..., Awaitable[Site]]
 
 
@@ -101,7 +134,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
     """Call it with server options for a running site, with the groups given."""
     async with AsyncExitStack() as stack:
 
-        async def begin(*groups: Group, **options: Any) -> Site:
+        async def begin(*groups: Group, configuration: Configuration | None = None, **options: Any) -> Site:
             store = await stack.enter_async_context(Store(tmp_path / "store.db"))
             hub = Hub(groups or (METER, SENSOR))
             stop = hub.listen(store.append)
@@ -109,6 +142,12 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
             site = Site(
                 hub, store, cast(Server, None), cast(aiohttp.ClientSession, None), Clock(), Clock(0.0)
             )
+            site.told = await stack.enter_async_context(Alarms(tmp_path, now_s=site.clock))
+            telling = asyncio.create_task(site.told.run())
+            stack.push_async_callback(ended, telling)
+            site.dispatch = Dispatch(hub.groups, site.write)
+            keeping = asyncio.create_task(site.dispatch.run())
+            stack.push_async_callback(ended, keeping)
             server = Server(
                 ServerOptions(port=0, **options),
                 hub,
@@ -120,6 +159,8 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 certain=lambda: site.trusted,
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
+                alarms=site.told,
+                parts=Parts(site.dispatch, configuration),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:

@@ -14,7 +14,7 @@ from agent.server import ServerOptions
 from agent.server.tls import Certificates
 from tests.server.conftest import PASSWORD, Site, StartSite, basic, meter
 from tests.server.test_attacks import address
-from tests.server.test_websocket import said
+from tests.server.test_websocket import said, subscribe
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ async def test_who_trusts_the_authority_is_served_and_watches(https: Site, tmp_p
     headers = {"Authorization": f"Bearer {token}", "Origin": https.server.url}
     async with https.http.ws_connect("/ws", headers=headers, ssl=context) as socket:
         assert (await said(socket))["type"] == "welcome"
+        await subscribe(socket)
         https.publish(meter(1))
         assert (await said(socket))["type"] == "readings"
     async with https.http.get("/ca.crt", ssl=context) as reply:

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import socket as socketlib
+from typing import Any, Union
 
 import aiohttp
 import orjson
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from pydantic import TypeAdapter
 
+from agent.client import Client
 from agent.model import Device, Group, Point, Reading
+from agent.server.messages import ANSWERS
 from tests.conftest import until
-from tests.server.conftest import START_MS, Site, StartSite, meter, sensor
+from tests.server.conftest import PASSWORD, START_MS, Site, StartSite, meter, sensor
 
 
 async def said(socket: ClientWebSocketResponse) -> dict[str, Any]:
@@ -19,7 +23,11 @@ async def said(socket: ClientWebSocketResponse) -> dict[str, Any]:
     message = await socket.receive(timeout=10)
     assert message.type is WSMsgType.TEXT, message
     found: dict[str, Any] = orjson.loads(message.data)
+    ANSWERS_ADAPTER.validate_python(found)  # nothing is said that is not described
     return found
+
+
+ANSWERS_ADAPTER: TypeAdapter[Any] = TypeAdapter(Union[ANSWERS])  # noqa: UP007 - a union of a tuple
 
 
 async def closed(socket: ClientWebSocketResponse) -> tuple[int | None, str]:
@@ -44,15 +52,32 @@ async def enter(site: Site) -> ClientWebSocketResponse:
     return socket
 
 
+async def subscribe(socket: ClientWebSocketResponse, **how: Any) -> list[dict[str, Any]]:
+    """The image that a subscription begins with."""
+    await socket.send_json({"type": "subscribe", **how})
+    assert (await said(socket))["type"] == "subscribed"
+    image = await said(socket)
+    assert image["image"] is True
+    return list(image["readings"])
+
+
 async def test_a_client_is_welcomed_and_gets_readings_as_they_come(site: Site) -> None:
     site.publish(meter(START_MS), sensor(START_MS))
     async with site.http.ws_connect("/ws", headers=await site.bearer()) as socket:
-        welcome = await said(socket)
-        assert (welcome["type"], welcome["version"], welcome["time_ms"]) == ("welcome", 1, START_MS)
-        assert [reading["device"] for reading in welcome["readings"]] == ["meter", "sensor"]
+        assert await said(socket) == {
+            "type": "welcome",
+            "version": 1,
+            "time_ms": START_MS,
+            "user": "ana",
+            "permissions": ["account", "export", "read"],
+            "expires_in": 899,
+        }
+        image = await subscribe(socket, mode="every", id=7)
+        assert [reading["device"] for reading in image] == ["meter", "sensor"]
         site.publish(meter(START_MS + 1, 229.99999999999997))
         assert await said(socket) == {
             "type": "readings",
+            "id": 7,
             "readings": [
                 {
                     "device": "meter",
@@ -144,6 +169,7 @@ async def test_the_agents_own_page_is_let_in(site: Site) -> None:
 async def test_who_brings_no_token_in_time_is_closed(start: StartSite) -> None:
     site = await start(auth_wait_s=0.1)
     async with site.http.ws_connect("/ws") as socket:
+        site.monotonic.now_s += 0.2
         assert await closed(socket) == (4401, "expected a token within 0.1 s")
 
 
@@ -156,17 +182,63 @@ async def test_who_speaks_before_the_token_is_closed(site: Site, text: str) -> N
     assert "first" in reason
 
 
-async def test_a_client_narrows_to_some_points(site: Site) -> None:
+async def test_a_client_chooses_points_more_than_once(site: Site) -> None:
     async with await enter(site) as socket:
-        await socket.send_json({"type": "subscribe", "points": ["meter.volt*", "meter.mode"]})
-        assert await said(socket) == {"type": "subscribed", "points": ["meter.mode", "meter.volt*"]}
+        await socket.send_json(
+            {"type": "subscribe", "points": ["meter.volt*", "meter.mode"], "mode": "every"}
+        )
+        assert await said(socket) == {
+            "type": "subscribed",
+            "id": "live",
+            "points": ["meter.mode", "meter.volt*"],
+            "mode": "every",
+            "per_s": None,
+            "count": 2,
+        }
+        assert (await said(socket))["readings"] == []
+        await subscribe(socket, id="all", mode="every")
         site.publish(sensor(START_MS, 1.0), meter(START_MS))
-        (reading,) = (await said(socket))["readings"]
-        assert reading["values"] == {"voltage": 230.0, "mode": 1.0}
-        await socket.send_json({"type": "subscribe"})
-        assert (await said(socket))["points"] == ["*"]
-        site.publish(sensor(START_MS, 1.0))
-        assert (await said(socket))["readings"][0]["device"] == "sensor"
+        both = {each["id"]: each["readings"] for each in (await said(socket), await said(socket))}
+        assert [each["values"] for each in both["live"]] == [{"voltage": 230.0, "mode": 1.0}]
+        assert [each["device"] for each in both["all"]] == ["sensor", "meter"]
+        await socket.send_json({"type": "unsubscribe", "id": "all"})
+        assert await said(socket) == {"type": "unsubscribed", "id": "all"}
+        await subscribe(socket, points=["sensor.*"], mode="every")  # in place of the first
+        site.publish(meter(START_MS + 1), sensor(START_MS + 1, 1.0))
+        found = await said(socket)
+        assert (found["id"], [each["device"] for each in found["readings"]]) == ("live", ["sensor"])
+        await socket.send_json({"type": "unsubscribe", "id": "all"})
+        assert (await said(socket))["code"] == "unknown_id"
+
+
+async def test_latest_is_as_often_as_wished_and_holds_the_newest(site: Site) -> None:
+    site.publish(meter(START_MS, 1.0))
+    async with await enter(site) as socket:
+        (image,) = await subscribe(socket, per_s=2, points=["meter.voltage", "sensor.*"])
+        assert image["values"] == {"voltage": 1.0}
+        at_s = []
+        for n in range(2, 40):
+            site.publish(meter(START_MS + n, float(n)))
+            await asyncio.sleep(0.03)
+        site.publish(sensor(START_MS + 40, 7.0))
+        newest: dict[str, float] = {}
+        while newest.get("temperature") is None:
+            for each in (await said(socket))["readings"]:
+                newest |= each["values"]
+            at_s.append(asyncio.get_running_loop().time())
+    assert newest == {"voltage": 39.0, "temperature": 7.0}
+    assert 3 <= len(at_s) <= 5
+    await until(lambda: site.server.sockets.watching == 0)
+
+
+async def test_so_many_subscriptions_and_no_more(site: Site) -> None:
+    async with await enter(site) as socket:
+        for at in range(16):
+            await subscribe(socket, id=at)
+        await socket.send_json({"type": "subscribe", "id": 16})
+        found = await said(socket)
+        assert (found["id"], found["code"]) == (16, "too_many")
+        await subscribe(socket, id=15)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +248,24 @@ async def test_a_client_narrows_to_some_points(site: Site) -> None:
         ("[" * 2000, "invalid_message", "expected a JSON object"),
         ("[]", "invalid_message", "expected a JSON object"),
         ('{"type":7}', "invalid_message", "expected a JSON object"),
-        ('{"type":"history"}', "unknown_type", 'found "history"'),
-        ('{"type":"subscribe","points":"*"}', "invalid_message", "expected a list"),
-        ('{"type":"subscribe","points":[1]}', "invalid_message", "expected a list"),
-        ('{"type":"subscribe","points":[]}', "unknown_point", "expected 1-200 points"),
+        ('{"type":"hstory"}', "unknown_type", 'found "hstory"'),
+        ('{"type":"history"}', "invalid_message", "id: Field required"),
+        ('{"type":"subscribe","points":"*"}', "invalid_message", "points: Input should be a valid list"),
+        ('{"type":"subscribe","points":[1]}', "invalid_message", "points.0: "),
+        ('{"type":"subscribe","points":[]}', "invalid_message", "points: "),
+        ('{"type":"subscribe","per_s":1e9}', "invalid_message", "per_s: "),
+        ('{"type":"subscribe","point":"x"}', "invalid_message", "point: Extra"),
         ('{"type":"subscribe","points":["meter.voltge"]}', "unknown_point", "did you mean meter.voltage"),
-        ('{"type":"auth"}', "invalid_token", "the token is not valid"),
-        ('{"type":"auth","token":"a.b.c"}', "invalid_token", "the token is not valid"),
+        ('{"type":"auth","token":"a.b.c"}', "invalid_message", "renew it with token.refresh"),
+        ('{"type":"token.refresh"}', "invalid_message", "expected either"),
+        ('{"type":"token.refresh","token":"a.b.c"}', "invalid_token", "the token is not valid"),
+        ('{"type":"token.refresh","refresh_token":"a.b.c"}', "invalid_grant", "the token is not valid"),
+        ('{"type":"cancel","id":1}', "unknown_id", "no history"),
+        ('{"type":"command","id":1,"point":"x.y","value":1,"lease_s":9}', "insufficient_scope", "command"),
+        ('{"type":"release","point":"x.y"}', "insufficient_scope", "command"),
+        ('{"type":"follow","stream":"x"}', "invalid_message", "stream: "),
+        ('{"type":"history","id":1,"points":["*"],"from":2,"to":1}', "invalid_period", "from < to"),
+        ('{"type":"history","id":1,"points":["*"],"from":"x","to":1}', "invalid_time", "ISO 8601"),
     ],
 )
 async def test_what_is_not_understood_is_said_and_nothing_else_suffers(
@@ -194,7 +277,7 @@ async def test_what_is_not_understood_is_said_and_nothing_else_suffers(
         assert (found["type"], found["code"]) == ("error", code)
         assert part in found["message"]
         await socket.send_json({"type": "ping"})
-        assert await said(socket) == {"type": "pong", "time_ms": START_MS}
+        assert await said(socket) == {"type": "pong", "id": None, "time_ms": START_MS}
 
 
 async def test_binary_is_not_understood(site: Site) -> None:
@@ -211,27 +294,71 @@ async def test_too_large_a_message_closes(site: Site) -> None:
 
 async def test_the_end_of_the_token_closes_unless_it_is_renewed(site: Site) -> None:
     first = await token_of(site)
-    site.clock.now_s = START_MS // 1000 + 900 - 0.4
-    second = await token_of(site)
     headers = {"Authorization": f"Bearer {first}"}
     lazy = await site.http.ws_connect("/ws", headers=headers)
     keen = await site.http.ws_connect("/ws", headers=headers)
-    assert (await said(keen))["type"] == "welcome"
-    await keen.send_json({"type": "auth", "token": second})
-    assert (await said(keen))["type"] == "authenticated"
+    for each in (lazy, keen):
+        assert (await said(each))["type"] == "welcome"
+    site.clock.now_s = START_MS // 1000 + 900 - 30
+    for each in (lazy, keen):
+        assert await said(each) == {"type": "token.expiring", "expires_in": 30}
+    second = await token_of(site)
+    await keen.send_json({"type": "token.refresh", "id": 1, "token": second})
+    assert await said(keen) == {"type": "token.refreshed", "id": 1, "expires_in": 900}
+    site.clock.now_s += 60
+    assert await said(lazy) == {"type": "token.expiring", "expires_in": 0}
+    await lazy.send_json({"type": "history", "id": 1, "points": ["*"], "from": 1, "to": 2})
+    assert (await said(lazy))["code"] == "token_expired"
+    site.monotonic.now_s += 10
     code, reason = await closed(lazy)
     assert (code, reason) == (4401, "the access token has expired: renew it and connect again")
-    await asyncio.sleep(0.2)
     await keen.send_json({"type": "ping"})
     assert (await said(keen))["type"] == "pong"
     await keen.close()
+
+
+async def test_a_stream_outlives_its_tokens_without_a_gap(site: Site) -> None:
+    """Five times the token ends during a thousand readings; each time it is renewed in the socket."""
+    got: list[int] = []
+    async with Client(site.server.url, "ana", PASSWORD) as client, client.talk() as talk:
+        await talk.subscribe(["meter.*"], mode="every")
+
+        async def watch() -> None:
+            async for message in talk:
+                got.extend(each["time_ms"] - START_MS for each in message.get("readings", ()))
+
+        watching = asyncio.create_task(watch())
+        sent = 0
+        for renewals in range(1, 6):
+            for _ in range(200):
+                site.publish(meter(START_MS + sent))
+                sent += 1
+                if sent % 200 == 100:  # in the middle of it
+                    site.clock.now_s += 901
+                await asyncio.sleep(0.004)
+            await until(lambda wanted=renewals: talk.renewals == wanted)  # type: ignore[misc]
+        await until(lambda: len(got) >= 1000)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert got == list(range(1000))
+
+
+async def test_a_refresh_token_works_once_in_the_socket_too(site: Site) -> None:
+    pair = await site.login()
+    async with await enter(site) as socket:
+        await socket.send_json({"type": "token.refresh", "refresh_token": pair["refresh_token"]})
+        fresh = await said(socket)
+        assert fresh["type"] == "token.refreshed"
+        assert fresh["expires_in"] == 899
+        await socket.send_json({"type": "token.refresh", "refresh_token": pair["refresh_token"]})
+        assert (await closed(socket))[0] == 4401  # the session is over: it may be stolen
 
 
 async def test_another_users_token_renews_nothing(site: Site) -> None:
     await site.server.users.add("bea", "another password")
     other = (await site.login("bea", "another password"))["access_token"]
     async with await enter(site) as socket:
-        await socket.send_json({"type": "auth", "token": other})
+        await socket.send_json({"type": "token.refresh", "token": other})
         found = await said(socket)
         assert (found["code"], found["message"]) == ("invalid_token", "expected a token of the same user")
 
@@ -280,16 +407,18 @@ async def test_a_slow_client_is_closed_and_a_quick_one_gets_everything(start: St
         while True:
             got.extend(reading["time_ms"] for reading in (await said(quick))["readings"])
 
+    await subscribe(quick, mode="every")
     watching = asyncio.create_task(watch())
+    await slow.send_json({"type": "subscribe", "mode": "every"})
     live = site.server._live
-    await until(lambda: live.watching == 2)
+    await until(lambda: live.subscriptions == 2)
     sent: list[int] = []
-    while live.watching == 2 and len(sent) < 20_000:
+    while live.subscriptions == 2 and len(sent) < 20_000:
         for _ in range(100):
             sent.append(START_MS + len(sent))
             site.publish(Reading(WIDE, sent[-1], (len(sent) + 0.1,) * 100))
         await until(lambda: len(got) == len(sent))  # the pace of the quick one
-    assert live.watching == 1
+    assert live.subscriptions == 1
     code, reason = await closed(slow)
     assert code == 4408
     assert reason.startswith("too slow")
@@ -299,15 +428,56 @@ async def test_a_slow_client_is_closed_and_a_quick_one_gets_everything(start: St
     await quick.close()
 
 
+async def test_a_slow_client_of_the_latest_gets_less_and_stays(start: StartSite) -> None:
+    huge = Group(Device("huge", "huge"), "all", tuple(Point(f"point_{at}") for at in range(2000)), 0)
+    site = await start(huge, client_backlog_kb_max=64)
+    slow = await enter(site)
+    await subscribe(slow, per_s=20)
+    (watcher,) = site.server.sockets._watchers
+    outbox = watcher.outbox
+    connection = slow._response.connection
+    assert connection is not None
+    transport = connection.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+    for each in (transport, watcher._transport):
+        assert each is not None
+        pipe = each.get_extra_info("socket")
+        pipe.setsockopt(socketlib.SOL_SOCKET, socketlib.SO_SNDBUF, 16384)
+        pipe.setsockopt(socketlib.SOL_SOCKET, socketlib.SO_RCVBUF, 16384)
+    sent = 0
+
+    async def publish() -> None:
+        nonlocal sent
+        sent += 1
+        site.publish(Reading(huge, START_MS + sent, (sent + 0.1,) * 2000))
+        await asyncio.sleep(0.06)
+
+    async with asyncio.timeout(20):
+        while not outbox.lagging:
+            await publish()
+    for _ in range(5):
+        await publish()
+    assert len(outbox._messages) == 1
+    transport.resume_reading()
+    newest = 0
+    while newest < sent:
+        for each in (await said(slow))["readings"]:
+            assert each["time_ms"] - START_MS > newest
+            newest = each["time_ms"] - START_MS
+    await slow.close()
+
+
 async def test_a_client_that_vanishes_leaves_nothing_behind(site: Site) -> None:
     socket = await enter(site)
+    await subscribe(socket, mode="every")
     live = site.server._live
-    assert live.watching == 1
+    assert live.subscriptions == 1
     assert socket._response.connection is not None
     assert socket._response.connection.transport is not None
     socket._response.connection.transport.abort()
     for at in range(5):
         site.publish(meter(START_MS + at))
         await asyncio.sleep(0.02)
-    await until(lambda: live.watching == 0)
+    await until(lambda: live.subscriptions == 0)
     await socket.close()

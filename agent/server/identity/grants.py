@@ -36,7 +36,12 @@ class Grants:
         said = await json_body(request, "refresh_token")
         if "refresh_token" not in said:
             raise Refused(400, "invalid_request", 'expected a JSON body {"refresh_token": "..."}')
-        claims = self._claims(said["refresh_token"])
+        pair, enrolment = await self.renewed(said["refresh_token"])
+        return _reply(pair, enrolment)
+
+    async def renewed(self, token: str) -> tuple[Pair, bool]:
+        """The successors of the refresh token `token`, and whether they are for enrolment only; Refused."""
+        claims = self._claims(token)
         await self._standing.refresh()
         user = self._standing.user(claims.user)
         if user is None or user.disabled or user.generation != claims.generation:
@@ -55,7 +60,7 @@ class Grants:
             kind = REPLAYED if known else "token.refused"
             raise Refused(400, "invalid_grant", text, kind=kind, who=claims.user)
         enrolment = self._judge.must_enrol(user)
-        return _reply(self._tokens.issue(user, renewal, enrolment=enrolment), enrolment)
+        return self._tokens.issue(user, renewal, enrolment=enrolment), enrolment
 
     async def revoke(self, request: web.Request) -> web.Response:
         """End the session of a token, access or refresh; 200 also if it had ended (RFC 7009)."""

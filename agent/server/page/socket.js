@@ -61,6 +61,7 @@ export class Live extends EventTarget {
     const socket = new WebSocket(`${scheme}//${location.host}/ws`, ["uicps.v1", `bearer.${token}`]);
     this.#socket = socket;
     let lived = false;
+    let timeMs = 0;
     let heardMs = Date.now();
     const beat = setInterval(async () => {
       if (socket.readyState !== WebSocket.OPEN) return;
@@ -69,7 +70,7 @@ export class Live extends EventTarget {
       const fresh = await this.#session.token().catch(() => token);
       if (fresh !== token && socket.readyState === WebSocket.OPEN) {
         token = fresh;
-        socket.send(JSON.stringify({ type: "auth", token }));
+        socket.send(JSON.stringify({ type: "token.refresh", token }));
       }
     }, PING_MS);
     socket.onmessage = (event) => {
@@ -79,8 +80,11 @@ export class Live extends EventTarget {
       if (message.type === "welcome") {
         lived = true;
         this.#tell("state", { state: "live" });
+        timeMs = message.time_ms;
+        socket.send('{"type":"subscribe"}');
       }
-      if (message.type === "welcome" || message.type === "readings") this.#tell(message.type, message);
+      if (message.type === "readings" && message.image) this.#tell("welcome", { ...message, time_ms: timeMs });
+      else if (message.type === "readings") this.#tell("readings", message);
     };
     const code = await new Promise((resolve) => (socket.onclose = (event) => resolve(event.code)));
     clearInterval(beat);

@@ -1,0 +1,173 @@
+"""The REST API as one table: each route with its permission and its types. The server serves it, openapi.py
+describes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from agent.server import shapes
+from agent.server.alarms import Acknowledge, AlarmRoutes, EventsQuery, Shelve, Unshelve
+from agent.server.api import Api, LedgerQuery, PointsQuery
+from agent.server.audit.routes import AuditQuery, AuditRoutes
+from agent.server.export import Export, ExportQuery
+from agent.server.identity.permissions import Permission as May
+from agent.server.logs import LogQuery, Ring
+from agent.server.messages import CommandNews
+from agent.server.metrics import Metrics
+from agent.server.office import Office
+from agent.server.people import NewUser, People, UserChange, WantedKey
+from agent.server.route import Route
+from agent.server.setting import DeviceChange, LineChange, Setting
+from agent.server.steering import Order, Steering
+
+CSV = "text/csv"
+TEXT = "text/plain"
+V1 = "/api/v1"
+
+
+class Handlers(NamedTuple):
+    """What answers."""
+
+    office: Office
+    api: Api
+    export: Export
+    steering: Steering
+    people: People
+    setting: Setting
+    alarms: AlarmRoutes | None
+    audit: AuditRoutes
+    ring: Ring
+    metrics: Metrics
+
+
+def table(on: Handlers) -> list[Route]:
+    """Every route with a token."""
+    alarms = _alarms(on.alarms) if on.alarms else []
+    return [*_state(on), *_steering(on), *alarms, *_account(on), *_people(on), *_setting(on), *_records(on)]
+
+
+def _state(on: Handlers) -> list[Route]:
+    api, export = on.api, on.export
+    exported = on.office.audited("export", export.csv)
+    busy = {429: "as many exports as may are running"}
+    return [
+        Route("GET", f"{V1}/version", May.READ, api.version, "What runs here", answer=shapes.Version),
+        Route("GET", f"{V1}/status", May.READ, api.status, "How the agent is", answer=shapes.Loose),
+        Route("GET", f"{V1}/points", May.READ, api.points, "What points there are", PointsQuery,
+              answer=shapes.Points),
+        Route("GET", f"{V1}/latest", May.READ, api.latest, "The newest reading of each group", PointsQuery,
+              answer=shapes.Latest),
+        Route("GET", f"{V1}/lines", May.READ, api.lines, "The lines and their statistics",
+              answer=shapes.Lines),
+        Route("GET", f"{V1}/uplinks", May.READ, api.uplinks, "The uplinks: state and backlog",
+              answer=shapes.Uplinks),
+        Route("GET", f"{V1}/ledger", May.READ, api.ledger, "What became of every reading, by device and hour",
+              LedgerQuery, answer=shapes.Ledger),
+        Route("GET", f"{V1}/export.csv", May.EXPORT, exported, "History as CSV", ExportQuery, answer=CSV,
+              refuses=busy),
+        Route("GET", f"{V1}/export/estimate", May.EXPORT, export.estimate, "About how much that is",
+              ExportQuery, answer=shapes.Estimate),
+        Route("GET", "/metrics", May.READ, on.metrics.metrics, "Everything for Prometheus", answer=TEXT),
+    ]  # fmt: skip
+
+
+def _steering(on: Handlers) -> list[Route]:
+    do = on.steering
+    return [
+        Route("GET", f"{V1}/commands", May.READ, do.commands, "Leases, and those that are over",
+              answer=shapes.Commands),
+        Route("POST", f"{V1}/commands", May.COMMAND, do.submit, "Write a point, as a lease", body=Order,
+              answer=CommandNews, status=201, refuses={422: "the command is refused; the text says why"}),
+        Route("DELETE", f"{V1}/commands/{{point}}", May.COMMAND, do.release, "End the lease of people",
+              answer=shapes.Released),
+    ]  # fmt: skip
+
+
+def _alarms(do: AlarmRoutes) -> list[Route]:
+    alarms = f"{V1}/alarms"
+    refused = {409: "it cannot be done to this alarm now; the text says why"}
+    return [
+        Route("GET", alarms, May.READ, do.active, "Active alarms, the most urgent first",
+              answer=shapes.Alarms),
+        Route("GET", f"{alarms}/history", May.READ, do.history, "What happened, newest first", EventsQuery,
+              answer=shapes.AlarmEvents),
+        Route("POST", f"{alarms}/acknowledge", May.ACKNOWLEDGE, do.acknowledge, "I have seen it",
+              body=Acknowledge, answer=shapes.Loose, refuses=refused),
+        Route("POST", f"{alarms}/shelve", May.ACKNOWLEDGE, do.shelve, "Put it away for a time", body=Shelve,
+              answer=shapes.Loose, refuses=refused),
+        Route("POST", f"{alarms}/unshelve", May.ACKNOWLEDGE, do.unshelve, "Have it back", body=Unshelve,
+              answer=shapes.Loose, refuses=refused),
+    ]  # fmt: skip
+
+
+def _account(on: Handlers) -> list[Route]:
+    me, account = f"{V1}/me", on.office.account
+    wrong = {409: "not as things are; the text says why", 429: "too many failures: wait"}
+    return [
+        Route("GET", me, May.ACCOUNT, account.me, "Who I am and what I may do", answer=shapes.Loose),
+        Route("POST", f"{me}/password", May.ACCOUNT, account.set_password, "Change my password",
+              body=shapes.PasswordChange, answer=shapes.Loose, refuses=wrong),
+        Route("POST", f"{me}/totp", May.ACCOUNT, account.begin_totp, "Begin a second factor",
+              body=shapes.Password, answer=shapes.Loose, refuses=wrong),
+        Route("POST", f"{me}/totp/confirm", May.ACCOUNT, account.confirm_totp, "Switch it on",
+              body=shapes.Totp, answer=shapes.Loose, refuses=wrong),
+        Route("DELETE", f"{me}/totp", May.ACCOUNT, account.remove_totp, "Switch it off", body=shapes.Proof,
+              answer=shapes.Loose, refuses=wrong),
+    ]  # fmt: skip
+
+
+def _people(on: Handlers) -> list[Route]:
+    people, user = on.people, f"{V1}/users/{{name}}"
+    refused = {409: "it cannot be so; the text says why"}
+    unknown = {404: "there is none of this name"}
+    return [
+        Route("GET", f"{V1}/users", May.USERS, people.users, "All users", answer=shapes.UserList),
+        Route("POST", f"{V1}/users", May.USERS, people.add_user, "A new user", body=NewUser,
+              answer=shapes.UserInfo, status=201, refuses=refused),
+        Route("PATCH", user, May.USERS, people.change_user, "Change a user; his sockets end",
+              body=UserChange, answer=shapes.UserInfo, refuses=refused | unknown),
+        Route("DELETE", user, May.USERS, people.remove_user, "Forget a user", answer=shapes.UserInfo,
+              refuses=refused | unknown),
+        Route("GET", f"{V1}/keys", May.USERS, people.keys, "All API keys", answer=shapes.KeyList),
+        Route("POST", f"{V1}/keys", May.USERS, people.add_key, "A new API key, shown this once",
+              body=WantedKey, answer=shapes.NewKey, status=201, refuses=refused),
+        Route("DELETE", f"{V1}/keys/{{key}}", May.USERS, people.remove_key, "Revoke a key, by name or id",
+              answer=shapes.KeyInfo, refuses=unknown),
+    ]  # fmt: skip
+
+
+def _setting(on: Handlers) -> list[Route]:
+    do, config = on.setting, f"{V1}/config"
+    line, device = f"{config}/lines/{{line}}", f"{config}/devices/{{device}}"
+    refused = {
+        404: "there is none of this name",
+        412: "the configuration was changed since",
+        422: "it would be faulty; the text names every fault",
+        428: "If-Match is missing",
+    }
+    return [
+        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose),
+        Route("GET", f"{config}/lines", May.CONFIGURE, do.lines, "The lines, as in the file",
+              answer=shapes.Lines),
+        Route("GET", f"{config}/devices", May.CONFIGURE, do.devices, "The devices, as in the file",
+              answer=shapes.Devices),
+        Route("PUT", line, May.CONFIGURE, do.put_line, "Make or change a line; needs If-Match",
+              body=LineChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", line, May.CONFIGURE, do.remove_line, "A line and its devices go; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+        Route("PUT", device, May.CONFIGURE, do.put_device, "Make, change or move a device; needs If-Match",
+              body=DeviceChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", device, May.CONFIGURE, do.remove_device, "A device goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _records(on: Handlers) -> list[Route]:
+    exported = on.office.audited("audit.export", on.audit.csv)
+    return [
+        Route("GET", f"{V1}/audit", May.AUDIT, on.audit.entries, "The audit log, newest first", AuditQuery,
+              answer=shapes.Entries),
+        Route("GET", f"{V1}/audit.csv", May.AUDIT, exported, "All of it", AuditQuery, answer=CSV),
+        Route("GET", f"{V1}/logs", May.CONFIGURE, on.ring.lines, "The newest lines of the log", LogQuery,
+              answer=shapes.Logs),
+    ]  # fmt: skip
