@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Exact versions for every install; pyproject.toml says which ranges are meant to work.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test chaos check format bench lock clean
+.PHONY: run test check format bench lock clean page
 
 run: $(VENV)/demo
 	@$(BIN)/uicps-agent demo
@@ -14,11 +14,6 @@ test: $(VENV)/dev
 	@.ci/need mosquitto mosquitto
 	@.ci/need mbpoll mbpoll
 	$(BIN)/python -m pytest
-
-# Ten minutes of everything going wrong at once, with another seed each time.
-chaos: $(VENV)/dev
-	@.ci/need mosquitto mosquitto
-	UICPS_CHAOS_S=$${UICPS_CHAOS_S:-600} UICPS_CHAOS_SEED=$${UICPS_CHAOS_SEED:-0} $(BIN)/python -m pytest -n 0 -s tests/chaos
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -32,6 +27,14 @@ format: $(VENV)/dev
 # Side by side with the incumbent; see bench/README.md.
 bench: $(VENV)/demo
 	bench/compare
+
+# Build the page from web/ into agent/server/page; only who changes it needs Node.
+page: web/node_modules
+	cd web && npm run --silent build
+
+web/node_modules: web/package-lock.json
+	@cd web && npm ci --no-fund --no-audit --silent
+	@touch $@
 
 # Renew constraints.txt with the newest versions inside the ranges.
 lock:

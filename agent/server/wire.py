@@ -7,11 +7,12 @@ same float64.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from agent.model import Group, Reading
+from agent.model import Group, Point, Reading
 
 
 def reading_json(reading: Reading, columns: Sequence[int]) -> bytes:
@@ -48,6 +49,14 @@ def points_of(group: Group) -> list[dict[str, Any]]:
             "kind": point.kind.value,
             "states": {str(code): text for code, text in point.states.items()},
             "interval_ms": group.interval_ms,
+            "writable": _writable(point),
         }
         for point_id, point in zip(group.point_ids, group.points, strict=True)
     ]
+
+
+def _writable(point: Point) -> dict[str, Any] | None:
+    """What may be written to `point`; a limit that is not there is null. None: it is read only."""
+    if point.writable is None:
+        return None
+    return asdict(point.writable)

@@ -56,6 +56,7 @@ async def test_the_points_are_described(site: Site) -> None:
         "kind": "state",
         "states": {"0": "off", "1": "on"},
         "interval_ms": 1000,
+        "writable": None,
     }
 
 

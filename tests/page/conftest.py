@@ -1,0 +1,258 @@
+"""A real server with a small office behind it, and a real Chromium in front."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from argon2 import PasswordHasher
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from agent.dispatch import Dispatch
+from agent.hub import Hub
+from agent.model import Device, Group, Kind, Point, Reading, Writable
+from agent.server import Role, Server, ServerOptions
+from agent.server.parts import Parts
+from agent.store import Store
+
+PASSWORD = "uma senha é longa"
+PUBLISH_S = 0.2
+PAST_S = 360
+SHOW_MS = 10_000
+DESKTOP = {"width": 1280, "height": 850}
+PHONE = {"width": 390, "height": 844}
+
+# Weak on purpose: the tests are not about the strength of argon2.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+KEEPS = "keeps the last state it was given"
+
+METER = Group(
+    Device("meter", "eastron-sdm630", "Main board"),
+    "fast",
+    (Point("power_total", "W"), Point("voltage_l1", "V"), Point("energy_import", "kWh", Kind.TOTAL)),
+    1000,
+)
+AC = Group(
+    Device("ac-101", "intesis-ac", "Room 101"),
+    "state",
+    (
+        Point("on", "", Kind.STATE, {0: "off", 1: "on"}, Writable(0, 1, 1, KEEPS)),
+        Point("mode", "", Kind.STATE, {0: "auto", 4: "cool"}, Writable(0, 4, 1, KEEPS)),
+        Point("temperature_setpoint", "°C", writable=Writable(16, 30, 0.5, KEEPS)),
+        Point("temperature", "°C"),
+    ),
+    1000,
+)
+
+
+class Bell:
+    """Alarms as the server knows them (`agent.server.parts.Alarms`)."""
+
+    def __init__(self) -> None:
+        self._alarms: dict[str, dict[str, Any]] = {}
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+
+    def ring(self, id: str, state: str = "unacknowledged", **more: object) -> None:
+        alarm = {
+            "id": id,
+            "state": state,
+            "priority": "high",
+            "source": "meter.voltage_l1",
+            "text": {"pt-BR": "Tensão alta", "en": "Voltage high"},
+            "detail": "",
+            "value": None,
+            "raised": True,
+            "raised_ms": int(time.time() * 1000),
+            "cleared_ms": 0,
+            "acknowledged_ms": 0,
+            "acknowledged_by": "",
+            "shelved_until_ms": 0,
+            "chattering": False,
+            "count": 1,
+        }
+        self._alarms[id] = alarm | more
+        for listener in list(self._listeners):
+            listener(self._alarms[id])
+
+    def active(self) -> Sequence[Mapping[str, Any]]:
+        return list(self._alarms.values())
+
+    def acknowledge(self, alarm: str, who: str) -> bool:
+        if alarm not in self._alarms:
+            return False
+        now_ms = int(time.time() * 1000)
+        self.ring(alarm, "acknowledged", acknowledged_by=who, acknowledged_ms=now_ms)
+        return True
+
+    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+
+class Office:
+    """A meter and an air conditioner that publish while entered, and a server that shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.hub = Hub((METER, AC))
+        self.ac = {"on": 1.0, "mode": 4.0, "temperature_setpoint": 23.0, "temperature": 25.5}
+        self.power_w = 1000.0
+        self.failing: set[Group] = set()
+        self.ahead_s = 0.0  # of the server's clock
+        self.written: list[tuple[str, float]] = []
+        self.bell = Bell()
+        self.dispatch = Dispatch(self.hub.groups, self._write)
+        self.status: dict[str, object] = {"healthy": True, "clock_trusted": True, "uptime_s": 5400}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        stack = self._stack
+        self.store = await stack.enter_async_context(Store(self._folder / "store.db"))
+        self.hub.listen(self.store.append)
+        await self.store.register(self.hub.groups)
+        self._past()
+        self.server = await stack.enter_async_context(self._server())
+        for work in (self.store.run, self.dispatch.run, self._publish):
+            stack.push_async_callback(_ended, asyncio.create_task(work()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def _server(self) -> Server:
+        return Server(
+            ServerOptions(port=0),
+            self.hub,
+            self.store,
+            self._folder,
+            lambda: self.status,
+            clock=self.now_s,
+            hasher=CHEAP,
+            alarm=lambda code, text: None,
+            parts=Parts(dispatch=self.dispatch, alarms=self.bell),
+        )
+
+    async def user(self, name: str = "ana", role: Role = Role.ADMIN) -> None:
+        await self.server.users.add(name, PASSWORD, role)
+        while self.server.office.setup.open:  # it looks at the users twice a second
+            await asyncio.sleep(0.02)
+
+    def now_s(self) -> float:
+        return time.time() + self.ahead_s
+
+    async def _write(self, device: str, point: str, value: float) -> None:
+        self.ac[point] = value
+        self.written.append((f"{device}.{point}", value))
+        self._say()
+
+    async def _publish(self) -> None:
+        while True:
+            self.power_w += 7.5
+            self._say()
+            await asyncio.sleep(PUBLISH_S)
+
+    def _say(self) -> None:
+        now_ms = int(time.time() * 1000)
+        meter = (self.power_w, 220 + 5 * math.sin(now_ms / 3000), 812.25)
+        values = tuple(self.ac[point.name] for point in AC.points)
+        readings = [Reading(METER, now_ms, meter), Reading(AC, now_ms, values)]
+        self.hub.publish([each.group.bad(now_ms) if each.group in self.failing else each for each in readings])
+
+    def _past(self) -> None:
+        """A reading a second of the time before now, as if the agent had been running."""
+        now_ms = int(time.time() * 1000)
+        for ago_s in range(PAST_S, 1, -1):
+            at_ms = now_ms - ago_s * 1000
+            power = 900 + 80 * math.sin(at_ms / 40_000)
+            room = tuple(self.ac[point.name] for point in AC.points[:3]) + (25 + math.sin(at_ms / 60_000),)
+            self.hub.publish([Reading(METER, at_ms, (power, 221.0, 812.0)), Reading(AC, at_ms, room)])
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    for outcome in await asyncio.gather(task, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with Office(tmp_path) as running:
+        yield running
+
+
+class Visitor:
+    """Opens pages of one office; what they complain about is kept."""
+
+    def __init__(self, browser: Browser, office: Office) -> None:
+        self._browser, self._office = browser, office
+        self.complaints: list[str] = []
+
+    async def page(
+        self, *, language: str = "en-GB", size: Mapping[str, int] = DESKTOP, dark: bool = False, phone: bool = False
+    ) -> Page:
+        context = await self._browser.new_context(
+            locale=language,
+            viewport=PHONE if phone else size,  # type: ignore[arg-type]
+            device_scale_factor=2 if phone else 1,
+            has_touch=phone,
+            color_scheme="dark" if dark else "light",
+            timezone_id="America/Sao_Paulo",
+            accept_downloads=True,
+        )
+        page = await context.new_page()
+        page.set_default_timeout(SHOW_MS)
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._left)
+        await page.goto(self._office.server.url)
+        return page
+
+    async def entered(self, name: str = "ana", **how: Any) -> Page:
+        """A page with `name` signed in."""
+        page = await self.page(**how)
+        await sign_in(page, name)
+        await expect(page.locator("#link")).to_have_attribute("data-state", "live")
+        return page
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _left(self, request: Any) -> None:
+        """Only the box may be asked."""
+        if not request.url.startswith((self._office.server.url, "blob:", "ws:", "data:")):
+            self.complaints.append(f"asked elsewhere: {request.url}")
+
+
+async def sign_in(page: Page, name: str = "ana", password: str = PASSWORD) -> None:
+    await page.locator("#user").fill(name)
+    await page.locator("#password").fill(password)
+    await page.locator("#login button").click()
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "chromium is missing: make test installs it, or apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visitor(office: Office) -> AsyncIterator[Visitor]:
+    """At its end nothing may have been complained about on any console."""
+    expect.set_options(timeout=SHOW_MS)
+    async with chromium() as browser:
+        coming = Visitor(browser, office)
+        yield coming
+    assert not coming.complaints
