@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Exact versions for every install; pyproject.toml says which ranges are meant to work.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check format bench lock clean page
+.PHONY: run test chaos check format bench lock clean page
 
 run: $(VENV)/demo
 	@$(BIN)/uicps-agent demo
@@ -13,7 +13,13 @@ run: $(VENV)/demo
 test: $(VENV)/dev
 	@.ci/need mosquitto mosquitto
 	@.ci/need mbpoll mbpoll
+	@.ci/need chromium chromium
 	$(BIN)/python -m pytest
+
+# Ten minutes of everything going wrong at once, with another seed each time.
+chaos: $(VENV)/dev
+	@.ci/need mosquitto mosquitto
+	UICPS_CHAOS_S=$${UICPS_CHAOS_S:-600} UICPS_CHAOS_SEED=$${UICPS_CHAOS_SEED:-0} $(BIN)/python -m pytest -n 0 -s tests/chaos
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

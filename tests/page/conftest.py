@@ -104,6 +104,7 @@ class Office:
         self.hub = Hub((METER, AC))
         self.ac = {"on": 1.0, "mode": 4.0, "temperature_setpoint": 23.0, "temperature": 25.5}
         self.power_w = 1000.0
+        self.powers: dict[int, float] = {}  # by time_ms, what was published
         self.failing: set[Group] = set()
         self.ahead_s = 0.0  # of the server's clock
         self.written: list[tuple[str, float]] = []
@@ -114,6 +115,7 @@ class Office:
 
     async def __aenter__(self) -> Self:
         stack = self._stack
+        self.hub.listen(self._keep)
         self.store = await stack.enter_async_context(Store(self._folder / "store.db"))
         self.hub.listen(self.store.append)
         await self.store.register(self.hub.groups)
@@ -164,6 +166,9 @@ class Office:
         values = tuple(self.ac[point.name] for point in AC.points)
         readings = [Reading(METER, now_ms, meter), Reading(AC, now_ms, values)]
         self.hub.publish([each.group.bad(now_ms) if each.group in self.failing else each for each in readings])
+
+    def _keep(self, readings: Sequence[Reading]) -> None:
+        self.powers |= {each.time_ms: each.values[0] for each in readings if each.group is METER}
 
     def _past(self) -> None:
         """A reading a second of the time before now, as if the agent had been running."""
