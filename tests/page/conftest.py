@@ -165,7 +165,9 @@ class Office:
         meter = (self.power_w, 220 + 5 * math.sin(now_ms / 3000), 812.25)
         values = tuple(self.ac[point.name] for point in AC.points)
         readings = [Reading(METER, now_ms, meter), Reading(AC, now_ms, values)]
-        self.hub.publish([each.group.bad(now_ms) if each.group in self.failing else each for each in readings])
+        self.hub.publish(
+            [each.group.bad(now_ms) if each.group in self.failing else each for each in readings]
+        )
 
     def _keep(self, readings: Sequence[Reading]) -> None:
         self.powers |= {each.time_ms: each.values[0] for each in readings if each.group is METER}
@@ -176,7 +178,7 @@ class Office:
         for ago_s in range(PAST_S, 1, -1):
             at_ms = now_ms - ago_s * 1000
             power = 900 + 80 * math.sin(at_ms / 40_000)
-            room = tuple(self.ac[point.name] for point in AC.points[:3]) + (25 + math.sin(at_ms / 60_000),)
+            room = (*(self.ac[point.name] for point in AC.points[:3]), 25 + math.sin(at_ms / 60_000))
             self.hub.publish([Reading(METER, at_ms, (power, 221.0, 812.0)), Reading(AC, at_ms, room)])
 
 
@@ -201,7 +203,12 @@ class Visitor:
         self.complaints: list[str] = []
 
     async def page(
-        self, *, language: str = "en-GB", size: Mapping[str, int] = DESKTOP, dark: bool = False, phone: bool = False
+        self,
+        *,
+        language: str = "en-GB",
+        size: Mapping[str, int] = DESKTOP,
+        dark: bool = False,
+        phone: bool = False,
     ) -> Page:
         context = await self._browser.new_context(
             locale=language,

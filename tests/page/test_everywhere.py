@@ -1,4 +1,4 @@
-"""Both languages, phone and desktop, light and dark: nothing overflows, everything has a name and contrast."""
+"""Both languages, phone and desktop, light and dark: nothing overflows, all is named and has contrast."""
 
 from __future__ import annotations
 
@@ -13,9 +13,23 @@ from tests.page.conftest import Office, Visitor
 VIEWS = ("live", "plot", "climate", "alarms", "export", "status")
 STYLE = Path(__file__).parent.parent.parent / "web" / "src" / "style.css"
 TITLES = {
-    "pt-BR": ["Valores ao vivo", "Gráfico ao vivo", "Climatização e comandos", "Alarmes", "Baixar histórico", "Estado do agente"],
-    "en-GB": ["Live values", "Live plot", "Air conditioning and commands", "Alarms", "Download history", "How the agent is"],
-}  # fmt: skip
+    "pt-BR": [
+        "Valores ao vivo",
+        "Gráfico ao vivo",
+        "Climatização e comandos",
+        "Alarmes",
+        "Baixar histórico",
+        "Estado do agente",
+    ],
+    "en-GB": [
+        "Live values",
+        "Live plot",
+        "Air conditioning and commands",
+        "Alarms",
+        "Download history",
+        "How the agent is",
+    ],
+}
 STATUS = {
     "readings_per_s": 4.2,
     "stored_readings": 81234,
@@ -27,15 +41,29 @@ STATUS = {
         {"name": "second", "connected": False, "backlog": 981234, "eta_s": None, "last_error": "refused"},
     ],
     "lines": [
-        {"name": "main", "failing": False, "connected": True, "where": "192.168.1.20:502", "busy": 0.234, "stretch": 1.0, "devices": {"meter": {"silent": 4}}},
-        {"name": "bus", "failing": True, "connected": False, "where": "/dev/ttyUSB0 9600 8N1", "down": "[Errno 2] No such file"},
+        {
+            "name": "main",
+            "failing": False,
+            "connected": True,
+            "where": "192.168.1.20:502",
+            "busy": 0.234,
+            "stretch": 1.0,
+            "devices": {"meter": {"silent": 4}},
+        },
+        {
+            "name": "bus",
+            "failing": True,
+            "connected": False,
+            "where": "/dev/ttyUSB0 9600 8N1",
+            "down": "[Errno 2] No such file",
+        },
     ],
-}  # fmt: skip
+}
 
 # What a keyboard or a screen reader meets and nobody has named.
 NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, summary")]
   .filter((each) => each.checkVisibility())
-  .filter((each) => !(each.getAttribute("aria-label") || each.labels?.[0]?.textContent.trim() || each.textContent.trim()))
+  .filter((each) => ![each.ariaLabel, each.labels?.[0]?.textContent, each.textContent].some((text) => text?.trim()))
   .map((each) => each.outerHTML)"""
 SMALL = """() => [...document.querySelectorAll("button, select, input, nav a")]
   .filter((each) => each.checkVisibility() && each.type !== "checkbox")
@@ -68,7 +96,11 @@ async def test_every_view_fits_and_names_its_controls(
 
 async def test_the_status_says_what_is_wrong_and_how_long_it_takes(office: Office, visitor: Visitor) -> None:
     await office.user()
-    office.status |= STATUS | {"clock_trusted": False, "healthy": False, "reasons": ["the store cannot commit"]}
+    office.status |= STATUS | {
+        "clock_trusted": False,
+        "healthy": False,
+        "reasons": ["the store cannot commit"],
+    }
     page = await visitor.entered()
     await page.locator("#tab-status").click()
     await expect(page.locator("#status-lines tr").first).to_contain_text("a device is silent")

@@ -39,7 +39,9 @@ async def test_the_file_holds_what_was_chosen(office: Office, visitor: Visitor) 
     await only_the_power(page)
     await page.get_by_label("Table").select_option("long")
     await page.get_by_label("Times in the file").select_option("UTC")
-    await expect(page.locator("#download-size")).to_have_text(re.compile(r"^About [\d,]+ rows, [\d.]+ MB\.$"))
+    await expect(page.locator("#download-size")).to_have_text(
+        re.compile(r"^About [\d,]+ rows, [\d.]+ [kM]B\.$")
+    )
     file = await saved(page)
     with file.open(encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text))

@@ -7,10 +7,10 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
 from agent.model import Quality
-from tests.page.conftest import METER, SHOW_MS, Office, Visitor
+from tests.page.conftest import METER, SHOW_MS, Office, Visitor, sign_in
 
 T = TypeVar("T")
 
@@ -53,7 +53,8 @@ async def plotted(page: Page) -> dict[str, int]:
     counts: dict[str, int] = await page.locator("#plot-area canvas").evaluate(
         """canvas => {
           const style = getComputedStyle(document.documentElement);
-          const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+          const sheet = new OffscreenCanvas(canvas.width, canvas.height);
+          const copy = sheet.getContext("2d", { willReadFrequently: true });
           copy.drawImage(canvas, 0, 0);
           const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
           const found = {};
@@ -126,3 +127,24 @@ async def test_the_connection_is_found_again_after_it_was_lost(office: Office, v
     before = await value.inner_text()
     await expect(value).not_to_have_text(before)
     visitor.complaints.clear()  # the browser's own words about being offline
+
+
+async def test_the_token_is_renewed_in_the_socket(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.page()
+    sockets: list[WebSocket] = []
+    sent: list[str] = []
+    page.on(
+        "websocket",
+        lambda socket: (sockets.append(socket), socket.on("framesent", lambda text: sent.append(str(text)))),
+    )
+    await sign_in(page)
+    await expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    for _ in range(3):  # each time nearly all of the token's fifteen minutes
+        sent.clear()
+        office.ahead_s += 14.5 * 60
+        await until(lambda: page.evaluate("1"), lambda _: any("token.refresh" in text for text in sent))
+    value = page.locator("[data-id='meter.power_total'] .value")
+    before = await value.inner_text()
+    await expect(value).not_to_have_text(before)
+    assert len(sockets) == 1

@@ -3,7 +3,7 @@
 import { grouped } from "./devices.js";
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { language, number, t } from "./text.js";
+import { language, number, sizeOf, t } from "./text.js";
 
 const HOUR_MS = 3_600_000;
 const ESTIMATE_MS = 400;
@@ -194,7 +194,7 @@ export class Download {
       const reply = await this.#session.get(`/api/v1/export/estimate?${query}`, { signal: this.#asking.signal });
       const { rows, bytes } = await reply.json();
       this.#bytes = bytes;
-      write($("download-size"), t("about", { rows: number(rows, 0), mb: megabytes(bytes) }));
+      write($("download-size"), t("about", { rows: number(rows, 0), size: sizeOf(bytes) }));
     } catch {
       write($("download-size"), ""); // the download itself says what is wrong
       this.#bytes = 0;
@@ -231,11 +231,11 @@ export class Download {
       this.#progress(size);
     }
     save(new Blob(parts, { type: reply.headers.get("Content-Type") ?? "text/csv" }), name);
-    write($("download-state"), t("done", { mb: megabytes(size) }));
+    write($("download-state"), t("done", { size: sizeOf(size) }));
   }
 
   #progress(size) {
-    write($("download-state"), t("loaded", { mb: megabytes(size) }));
+    write($("download-state"), t("loaded", { size: sizeOf(size) }));
     // The estimate is of the text, not of what is packed: then nobody knows how far it is.
     if (this.#bytes && !$("gzip").checked) $("download-bar").value = Math.min(0.99, size / this.#bytes);
   }
@@ -253,8 +253,6 @@ export class Download {
     $("download-bar").removeAttribute("value");
   }
 }
-
-const megabytes = (bytes) => number(bytes / 1e6, bytes < 1e5 ? 3 : 1);
 
 function save(blob, name) {
   const link = document.createElement("a");

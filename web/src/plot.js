@@ -41,7 +41,7 @@ function kept() {
 /** What a technician most likely wants to see first: a power and a temperature. */
 function likely(points) {
   const power = points.filter((point) => point.unit === "W" || point.unit === "kW");
-  const first = power.find((point) => /total/.test(point.point)) ?? power[0];
+  const first = power.find((point) => !/_l[1-3]/.test(point.point)) ?? power[0]; // of all phases, not of one
   const warm = points.find((point) => point.unit === "°C" && point.point === "temperature");
   const found = [first, warm].filter(Boolean);
   return (found.length ? found : points.filter((point) => point.kind === "gauge").slice(0, 1)).map((point) => point.id);

@@ -1,7 +1,7 @@
 // How the agent is: in one line on the live view, whole on its own.
 
 import { $, make } from "./element.js";
-import { number, span, t } from "./text.js";
+import { number, sizeOf, span, t } from "./text.js";
 
 const STATUS_MS = 5_000;
 const RATE_MS = 60_000; // over which it is seen how quickly a backlog goes
@@ -60,7 +60,7 @@ export class Status {
       fact(t("running"), span(status.uptime_s)),
       fact(t("readingsPerSecond"), count(status.readings_per_s)),
       fact(t("stored"), count(status.stored_readings)),
-      fact(t("storeSize"), typeof store.file_bytes === "number" ? `${number(store.file_bytes / 1e6, 1)} MB` : t("unknown")),
+      fact(t("storeSize"), typeof store.file_bytes === "number" ? sizeOf(store.file_bytes) : t("unknown")),
       ...unsent,
     ];
   }

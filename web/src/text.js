@@ -42,10 +42,10 @@ function fixed(digits) {
 
 // More decimals than these are noise of the measurement; the exact value is a touch away.
 const DIGITS = { "°C": 1, "%": 1, V: 1, Hz: 2, ppm: 0, A: 2, W: 0, VA: 0, var: 0 };
-const FINE = 10; // below it, two decimals more
+const FINE = 10; // below it, a decimal more
 
 function digitsFor(size, unit) {
-  if (unit in DIGITS) return DIGITS[unit] + (size < FINE && size !== 0 && unit !== "°C" ? 2 : 0);
+  if (unit in DIGITS) return DIGITS[unit] + (size < FINE && unit !== "°C" ? 1 : 0);
   return size >= 1000 ? 1 : size >= 10 ? 2 : 3;
 }
 
@@ -79,6 +79,9 @@ export function age(seconds) {
   if (s < 7200) return `${Math.floor(s / 60)} min`;
   return s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`;
 }
+
+/** A size of a file: 30 kB, 1.2 MB. */
+export const sizeOf = (bytes) => (bytes < 1e6 ? `${number(Math.ceil(bytes / 1e3), 0)} kB` : `${number(bytes / 1e6, 1)} MB`);
 
 /** A length of time: 45 s, 12 min, 1 h 30 min, 3 d 4 h. */
 export function span(seconds) {
