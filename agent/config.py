@@ -260,7 +260,7 @@ def _twice(
     """The tables whose `key` another one before them has too."""
     first: dict[Hashable, str] = {}
     for path, table in tables:
-        value = table.get(key) or default
+        value = default if table.get(key) in (None, "") else table[key]
         if not isinstance(value, str | int):
             continue
         if value in first:

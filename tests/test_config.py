@@ -211,6 +211,12 @@ def test_a_point_twice_in_a_profile_is_a_fault(tmp_path: Path) -> None:
     assert "expected each point once, found twice: v" in fault
 
 
+def test_unit_id_0_is_another_than_1(tmp_path: Path) -> None:
+    second = '\n[[line.device]]\nname = "m2"\nprofile = "eastron-sdm630"\nunit_id = 0'
+    config = load(write(tmp_path, GOOD.replace("unit_id = 1", f"unit_id = 1{second}")))
+    assert len(config.options.line[0].device) == 2
+
+
 def test_an_own_certificate_is_looked_at(tmp_path: Path) -> None:
     server = '[server]\ntls_cert_file = "no.pem"\ntls_key_file = "no.key"\n'
     found = faults(tmp_path, GOOD + server)

@@ -7,6 +7,7 @@ come with the agent (`agent/drivers/profiles`) or from a folder named in the con
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ class PointOptions(Options):
     @model_validator(mode="after")
     def _codes_are_whole(self) -> PointOptions:
         for code in self.states:
-            if not code.lstrip("-").isdigit():
+            if not re.fullmatch(r"-?[0-9]{1,19}", code):
                 raise ValueError(f"states: expected whole numbers as codes, found {code!r}")
         return self
 

@@ -87,7 +87,7 @@ class Uplink(ABC):
             passed_too=options.standby_for if options.on_return == "skip" else None,
         )
         self._protocol = ""
-        self._connected = False
+        self._connected = self._knows_5 = False
         self._connections = 0
         self._last_error = ""
 
@@ -165,7 +165,8 @@ class Uplink(ABC):
         try:
             await self._connect_and_deliver("5" if wanted == "auto" else wanted)
         except (UnsupportedVersionError, HungUpError):
-            if wanted != "auto":
+            # Who has spoken MQTT 5 before is down, not old.
+            if wanted != "auto" or self._knows_5:
                 raise
             log.debug("uplink %s: no MQTT 5, going on with 3.1.1", self.name)
             await self._connect_and_deliver("3.1.1")
@@ -176,6 +177,7 @@ class Uplink(ABC):
             await self.before_session(VERSIONS[protocol])
             async with self.session(VERSIONS[protocol]) as session:
                 self._connected = True
+                self._knows_5 |= protocol == "5"
                 self._connections += 1
                 self._rival.connected()
                 await self._with_companions(session)

@@ -331,12 +331,12 @@ async def test_a_limit_that_is_not_told_loses_nothing(
 # ------------------------------------------------------- MqttV5ClientConnectionTest, MqttV5ClientPublishTest
 
 
-@pytest.mark.parametrize("mqtt5", ["refused", "hang up"])
+@pytest.mark.parametrize("mqtt5", ["refused", "hang up", "silent"])
 async def test_without_mqtt_5_it_goes_on_with_3_1_1(
     board: FakeThingsBoard, tmp_path: Path, store: Store, mqtt5: Any
 ) -> None:
     board.behaviour.mqtt5 = mqtt5
-    async with running(tmp_path, store, board.port) as agent:
+    async with running(tmp_path, store, board.port, puback_timeout_s=0.5) as agent:
         agent.read(1.0)
         await until(lambda: board.centre.stored)
         assert agent.uplink.state.protocol == "3.1.1"
