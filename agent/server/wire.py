@@ -7,12 +7,11 @@ same float64.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from agent.model import Group, Point, Reading
+from agent.model import Group, Reading, Writable
 
 
 def reading_json(reading: Reading, columns: Sequence[int]) -> bytes:
@@ -49,14 +48,17 @@ def points_of(group: Group) -> list[dict[str, Any]]:
             "kind": point.kind.value,
             "states": {str(code): text for code, text in point.states.items()},
             "interval_ms": group.interval_ms,
-            "writable": _writable(point),
+            "writable": None if point.writable is None else _range(point.writable),
         }
         for point_id, point in zip(group.point_ids, group.points, strict=True)
     ]
 
 
-def _writable(point: Point) -> dict[str, Any] | None:
-    """What may be written to `point`; a limit that is not there is null. None: it is read only."""
-    if point.writable is None:
-        return None
-    return asdict(point.writable)
+def _range(writable: Writable) -> dict[str, Any]:
+    return {
+        "low": writable.low,
+        "high": writable.high,
+        "step": writable.step,
+        "on_silence": writable.on_silence,
+        "fallback": writable.fallback,
+    }

@@ -63,7 +63,7 @@ STATUS = {
 # What a keyboard or a screen reader meets and nobody has named.
 NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, summary")]
   .filter((each) => each.checkVisibility())
-  .filter((each) => ![each.ariaLabel, each.labels?.[0]?.textContent, each.textContent].some((text) => text?.trim()))
+  .filter((each) => ![each, each.labels?.[0]].some((named) => named?.ariaLabel || named?.textContent.trim()))
   .map((each) => each.outerHTML)"""
 SMALL = """() => [...document.querySelectorAll("button, select, input, nav a")]
   .filter((each) => each.checkVisibility() && each.type !== "checkbox")
