@@ -99,8 +99,8 @@ class Bell:
 class Office:
     """A meter and an air conditioner that publish while entered, and a server that shows them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._folder, self._options = folder, ServerOptions(port=0, **options)
         self.hub = Hub((METER, AC))
         self.ac = {"on": 1.0, "mode": 4.0, "temperature_setpoint": 23.0, "temperature": 25.5}
         self.power_w = 1000.0
@@ -130,7 +130,7 @@ class Office:
 
     def _server(self) -> Server:
         return Server(
-            ServerOptions(port=0),
+            self._options,
             self.hub,
             self.store,
             self._folder,
@@ -218,6 +218,7 @@ class Visitor:
             color_scheme="dark" if dark else "light",
             timezone_id="America/Sao_Paulo",
             accept_downloads=True,
+            ignore_https_errors=True,  # nobody has installed the box's authority here
         )
         page = await context.new_page()
         page.set_default_timeout(SHOW_MS)
@@ -240,7 +241,7 @@ class Visitor:
 
     def _left(self, request: Any) -> None:
         """Only the box may be asked."""
-        if not request.url.startswith((self._office.server.url, "blob:", "ws:", "data:")):
+        if not request.url.startswith((self._office.server.url, "blob:", "ws:", "wss:", "data:")):
             self.complaints.append(f"asked elsewhere: {request.url}")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from playwright.async_api import Page, WebSocket, expect
 
-from agent.model import Quality
+from agent.model import Device, Group, Point, Quality, Reading
 from tests.page.conftest import METER, SHOW_MS, Office, Visitor, sign_in
 
 T = TypeVar("T")
@@ -41,6 +42,18 @@ async def test_a_meter_that_fails_never_shows_its_last_value(office: Office, vis
     await expect(page.locator("[data-id='meter.power_total'] .value")).to_have_text("no value")
     group = page.locator(".device", has_text="Main board").locator(".group")
     await expect(group.locator(".quality")).to_have_attribute("data-is", Quality.BAD.name.lower())
+
+
+async def test_a_device_that_is_added_appears_by_itself(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered()
+    value = page.locator("[data-id='meter.power_total'] .value")
+    await expect(value).to_contain_text("W")
+    added = Group(Device("cellar", "xy-md02", "Cellar"), "all", (Point("humidity", "%"),), 1000)
+    office.hub.declare(added)
+    office.hub.publish([Reading(added, int(time.time() * 1000), (61.5,))])
+    await expect(page.locator("[data-id='cellar.humidity'] .value")).to_contain_text("61.5")
+    await expect(value).to_contain_text("W")
 
 
 async def canvas(page: Page) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyotp
 from playwright.async_api import expect
 
-from tests.page.conftest import PASSWORD, Office, Visitor, sign_in
+from tests.page.conftest import PASSWORD, Office, Visitor, chromium, sign_in
 
 
 async def test_the_first_admin_is_made_with_the_code_of_the_log(office: Office, visitor: Visitor) -> None:
@@ -73,3 +75,15 @@ async def test_a_user_who_is_disabled_is_out_within_seconds(office: Office, visi
     await expect(page.locator("#login")).to_be_visible()
     await expect(page.locator("#login-error")).to_have_text("The session has ended. Sign in again.")
     visitor.complaints.clear()  # the refused renewal
+
+
+async def test_the_page_speaks_tls_to_the_end(tmp_path: Path) -> None:
+    async with Office(tmp_path, tls="on") as office, chromium() as browser:
+        await office.user()
+        visitor = Visitor(browser, office)
+        page = await visitor.page()
+        async with page.expect_websocket() as coming:
+            await sign_in(page)
+        assert (await coming.value).url.startswith("wss://")
+        await expect(page.locator("#link")).to_have_text("live")
+        assert not visitor.complaints

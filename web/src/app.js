@@ -146,6 +146,7 @@ live.addEventListener("state", (event) => {
 live.addEventListener("points", (event) => {
   image.show(event.detail);
   for (const each of [devices, plot, climate, download]) each.show(event.detail);
+  devices.take({ readings: image.readings });
 });
 live.addEventListener("welcome", (event) => {
   for (const each of [image, climate, alarms]) each.welcome(event.detail);
@@ -153,6 +154,7 @@ live.addEventListener("welcome", (event) => {
 });
 live.addEventListener("readings", (event) => {
   for (const each of [image, devices, plot]) each.take(event.detail);
+  if (image.strange(event.detail)) live.look();
 });
 live.addEventListener("commands", (event) => climate.news(event.detail));
 live.addEventListener("alarms", (event) => alarms.news(event.detail));

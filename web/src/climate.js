@@ -25,6 +25,11 @@ class Row {
     this.field = Object.keys(point.states).length ? this.#choice() : this.#number();
     this.field.id = `set-${point.id}`;
     this.field.addEventListener("input", () => this.touch(true));
+    this.field.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      this.touch(false); // as it was
+      this.field.blur();
+    });
     const name = make("label", { for: this.field.id, "data-word": plain(point) });
     this.element = make("div", { class: "order", "data-point": point.id }, name, this.now, this.field, this.holder);
   }

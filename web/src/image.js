@@ -2,6 +2,7 @@
 
 export class Image {
   #points = new Map();
+  #groups = new Set();
   #readings = new Map();
   skewMs = 0; // the agent's clock less this one
 
@@ -12,6 +13,7 @@ export class Image {
 
   show(points) {
     this.#points = new Map(points.map((point) => [point.id, point]));
+    this.#groups = new Set(points.map((point) => `${point.device} ${point.group}`));
   }
 
   clear() {
@@ -25,6 +27,16 @@ export class Image {
 
   nowMs() {
     return Date.now() + this.skewMs;
+  }
+
+  /** The newest reading of each group. */
+  get readings() {
+    return [...this.#readings.values()];
+  }
+
+  /** Whether a reading is of a group that nobody has described yet: the site has changed. */
+  strange(message) {
+    return message.readings.some((reading) => !this.#groups.has(`${reading.device} ${reading.group}`));
   }
 
   take(message) {

@@ -9,6 +9,7 @@ const MOST_WAIT_S = 20;
 const PING_MS = 10_000;
 const SILENCE_MS = 25_000;
 const ASK_MS = 30_000;
+const LOOK_MS = 5_000;
 const TOO_SLOW = 4408;
 const PER_S = 5;
 
@@ -28,6 +29,7 @@ export class Live extends EventTarget {
   #socket = null;
   #token = "";
   #lastId = 0;
+  #lookMs = 0; // not before this
   #asked = new Map(); // id -> {take, fail, chunks}
 
   constructor(session) {
@@ -46,9 +48,8 @@ export class Live extends EventTarget {
       this.#tell("state", { state: "connecting" });
       let ended = { lived: false, code: 0 };
       try {
-        const points = await (await this.#session.get("/api/v1/points")).json();
+        await this.#askPoints();
         if (run !== this.#run) return;
-        this.#tell("points", points.points);
         ended = await this.#connection(run);
       } catch (error) {
         if (error instanceof SignedOut) return;
@@ -63,6 +64,19 @@ export class Live extends EventTarget {
   stop() {
     this.#run += 1;
     this.#socket?.close();
+  }
+
+  /** The site has changed: what points are there now? */
+  async look() {
+    if (Date.now() < this.#lookMs) return;
+    this.#lookMs = Date.now() + LOOK_MS;
+    await this.#askPoints().catch((error) => console.info("live:", error.message));
+  }
+
+  async #askPoints() {
+    const run = this.#run;
+    const { points } = await (await this.#session.get("/api/v1/points")).json();
+    if (run === this.#run) this.#tell("points", points);
   }
 
   /** What is answered to `request`: one message, or the chunks of a history. Failed if it is an error. */
