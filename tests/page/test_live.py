@@ -116,6 +116,26 @@ async def test_the_plot_begins_with_the_past_and_moves(office: Office, visitor: 
     await expect(page.locator("#plot-legend li").last).to_contain_text("voltage_l1")
 
 
+async def test_a_long_period_comes_in_steps(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.page()
+    asked: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda text: asked.append(str(text))))
+    await sign_in(page)
+    await page.locator("#tab-plot").click()
+    await page.locator("#plot-add").select_option("ac-101.mode")
+    await drawn(page, 1, 2)
+    asked.clear()
+    await page.get_by_label("Period shown").select_option("60")
+    await until(
+        lambda: page.evaluate("1"), lambda _: len([text for text in asked if '"history"' in text]) == 2
+    )
+    assert any('"step_s":4,"aggregate":"mean"' in text and "power_total" in text for text in asked)
+    assert any('"step_s":4,"aggregate":"last"' in text and "ac-101.mode" in text for text in asked)
+    # Six minutes of an hour: a tenth of the width.
+    await until(lambda: plotted(page), lambda counts: all(20 < counts[str(each)] < 900 for each in (1, 2, 3)))
+
+
 async def test_a_point_is_put_on_the_plot_beside_its_value(office: Office, visitor: Visitor) -> None:
     await office.user()
     page = await visitor.entered()

@@ -146,7 +146,7 @@ export class Plot extends EventTarget {
     const stepMs = spanMs > STEPS * 1000 ? Math.ceil(spanMs / STEPS / 1000) * 1000 : 0;
     const nowMs = Math.round(this.#image.nowMs());
     // What comes live while the history is on its way is filed here, and put behind it then.
-    this.#series = new Map(this.#chosen.map((id) => [id, this.#series.get(id) ?? new Series(stepMs)]));
+    this.#series = new Map(this.#chosen.map((id) => [id, this.#series.get(id) ?? new Series(stepMs, this.#isCode(id))]));
     this.#build();
     if (!this.#live.open || !this.#chosen.length) return;
     try {
@@ -161,15 +161,24 @@ export class Plot extends EventTarget {
     this.#draw();
   }
 
-  #history(from, to, stepMs) {
-    const step = stepMs ? { step_s: stepMs / 1000, aggregate: "mean" } : {};
-    return this.#live.ask({ type: "history", points: this.#chosen, from, to, ...step });
+  /** Chunks of the past of what is chosen: means, and the last of codes, which have none. */
+  async #history(from, to, stepMs) {
+    const ask = (points, aggregate) => {
+      const step = stepMs ? { step_s: stepMs / 1000, aggregate } : {};
+      return points.length ? this.#live.ask({ type: "history", points, from, to, ...step }) : [];
+    };
+    const [codes, levels] = [true, false].map((wanted) => this.#chosen.filter((id) => this.#isCode(id) === wanted));
+    return (await Promise.all([ask(levels, "mean"), ask(codes, "last")])).flat();
+  }
+
+  #isCode(id) {
+    return this.#image.point(id)?.kind === "state";
   }
 
   /** Begin anew with what the history has; the live values of the meantime go behind it. */
   #fill(chunks, stepMs) {
     const meantime = this.#series;
-    this.#series = new Map(this.#chosen.map((id) => [id, new Series(stepMs)]));
+    this.#series = new Map(this.#chosen.map((id) => [id, new Series(stepMs, this.#isCode(id))]));
     for (const { device, time_ms: times, values } of chunks) {
       for (const [name, own] of Object.entries(values)) {
         const series = this.#series.get(`${device}.${name}`);

@@ -4,12 +4,14 @@ export class Series {
   times = []; // Unix ms
   values = []; // null: a gap
   #stepMs;
+  #last;
   #sum = 0;
   #count = 0;
 
-  /** `stepMs` 0: every value as it is; else the mean of each step. */
-  constructor(stepMs) {
+  /** `stepMs` 0: every value as it is; else the mean of each step, or (`last`) its last value: codes have no mean. */
+  constructor(stepMs, last = false) {
     this.#stepMs = stepMs;
+    this.#last = last;
   }
 
   /** What is not newer than the last is left out: history and the live stream overlap. */
@@ -24,8 +26,8 @@ export class Series {
       this.#sum = value ?? 0;
       this.#count = value === null ? 0 : 1;
     } else if (value !== null) {
-      this.#sum += value;
-      this.#count += 1;
+      this.#sum = this.#last ? value : this.#sum + value;
+      this.#count = this.#last ? 1 : this.#count + 1;
       this.values[this.values.length - 1] = this.#sum / this.#count;
     }
   }
