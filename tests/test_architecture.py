@@ -31,7 +31,7 @@ ALLOWED = {
     "notify": {"supervise"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
-    "server": {"model", "schema", "supervise", "hub", "store", "dispatch"},
+    "server": {"", "model", "schema", "supervise", "hub", "store", "dispatch"},
     "config": {"schema", "drivers", "server", "store", "uplink"},
     "service": {
         "",

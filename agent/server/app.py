@@ -28,15 +28,21 @@ from agent.server.api import Api, Status
 from agent.server.audit import Alarm
 from agent.server.audit.routes import AuditRoutes
 from agent.server.conversation import Site
+from agent.server.described import Described
 from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
-from agent.server.identity.permissions import Permission
 from agent.server.live import Live
+from agent.server.logs import Ring
+from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.options import ServerOptions, is_loopback
 from agent.server.orders import Orders
 from agent.server.parts import Parts
+from agent.server.people import People
 from agent.server.replies import Refused
+from agent.server.route import Route
+from agent.server.routes import Handlers, table
+from agent.server.steering import Steering
 from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
 from agent.store import Store
@@ -100,11 +106,14 @@ class Server:
         )
         self.users, self.audit = self.office.users, self.office.audit
         self._live = Live(hub)
+        self._ring = Ring()
         self._certificates: Certificates | None = None
 
     async def __aenter__(self) -> Self:
         """Listen. OSError says what is in the way: the port, a key file, the users' file."""
         async with AsyncExitStack() as stack:
+            logging.getLogger().addHandler(self._ring)
+            stack.callback(logging.getLogger().removeHandler, self._ring)
             await stack.enter_async_context(self.office)
             context = await asyncio.to_thread(self._tls) if self._options.https else None
             listener = stack.enter_context(self._listener())
@@ -220,47 +229,46 @@ class Server:
 
         app.on_response_prepare.append(replies.guard)
         app.on_shutdown.append(farewell)
-        app.add_routes(self._routes(sockets))
+        app.add_routes(self._routes(sockets, orders))
         self.sockets = sockets
         return app
 
-    def _routes(self, sockets: Sockets) -> list[web.RouteDef]:
-        """Everything that can be asked for. Only what stands before the first `needs` asks for no token."""
-        office, may, needs = self.office, Permission, self.office.gate.needs
-        api = Api(self._hub, self._status)
-        audit = AuditRoutes(self.audit)
-        export = Export(self._hub, self._store, self._options, self._clock)
+    def _routes(self, sockets: Sockets, orders: Orders | None) -> list[web.RouteDef]:
+        """Everything that can be asked for. What stands in the table of routes.py needs a token."""
+        office, needs = self.office, self.office.gate.needs
+        self._api = Api(self._hub, self._store, self._status, self._clock)
+        self.routes = table(self._handlers(orders))
+        described = Described(self.routes)
         return [
             *site.routes(),
-            web.get("/healthz", api.healthz),
+            web.get("/healthz", self._api.healthz),
             web.get("/ca.crt", self._ca),
             web.get("/setup", office.setup.state),
             web.post("/setup", office.setup.first_admin),
             web.post("/token", office.grants.token),
             web.post("/token/refresh", office.grants.refresh),
             web.post("/token/revoke", office.grants.revoke),
+            web.get("/api/openapi.json", described.json),
+            web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
-            web.get("/api/v1/me", needs(may.ACCOUNT, office.account.me)),
-            web.post("/api/v1/me/password", needs(may.ACCOUNT, office.account.set_password)),
-            web.post("/api/v1/me/totp", needs(may.ACCOUNT, office.account.begin_totp)),
-            web.post("/api/v1/me/totp/confirm", needs(may.ACCOUNT, office.account.confirm_totp)),
-            web.delete("/api/v1/me/totp", needs(may.ACCOUNT, office.account.remove_totp)),
-            web.get("/api/v1/status", needs(may.READ, api.status)),
-            web.get("/api/v1/points", needs(may.READ, api.points)),
-            web.get("/api/v1/latest", needs(may.READ, api.latest)),
-            web.get(
-                "/api/v1/export.csv",
-                needs(may.EXPORT, office.audited("export", export.csv)),
-                allow_head=False,
-            ),
-            web.get("/api/v1/export/estimate", needs(may.EXPORT, export.estimate)),
-            web.get("/api/v1/audit", needs(may.AUDIT, audit.entries)),
-            web.get(
-                "/api/v1/audit.csv",
-                needs(may.AUDIT, office.audited("audit.export", audit.csv)),
-                allow_head=False,
+            *(
+                web.route(each.method, each.path, needs(each.permission, each.handler), **_head(each))
+                for each in self.routes
+                if each.permission is not None
             ),
         ]
+
+    def _handlers(self, orders: Orders | None) -> Handlers:
+        return Handlers(
+            self.office,
+            self._api,
+            Export(self._hub, self._store, self._options, self._clock),
+            Steering(orders, self._parts, self.audit.note, self._clock),
+            People(self.office),
+            AuditRoutes(self.audit),
+            self._ring,
+            Metrics(self._hub, self._status, self._clock),
+        )
 
     async def _ca(self, request: web.Request) -> web.Response:
         """The authority's certificate, for the trust store of a client."""
@@ -269,6 +277,11 @@ class Server:
         headers = {"Content-Disposition": 'attachment; filename="uicps-ca.crt"'}
         body = self._certificates.ca_pem
         return web.Response(body=body, content_type="application/x-x509-ca-cert", headers=headers)
+
+
+def _head(route: Route) -> dict[str, bool]:
+    """What streams is not made to be thrown away."""
+    return {"allow_head": not isinstance(route.answer, str)} if route.method == "GET" else {}
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:

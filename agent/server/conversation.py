@@ -37,7 +37,7 @@ from agent.server.messages import (
 )
 from agent.server.orders import Orders
 from agent.server.outbox import Outbox
-from agent.server.parts import Alarms
+from agent.server.parts import Alarms, AlarmView
 from agent.server.past import Period
 from agent.server.replies import Refused
 from agent.server.selection import Selection, select
@@ -254,10 +254,10 @@ class Conversation:
     def _follow_alarms(self) -> tuple[Callable[[], None], list[Any]]:
         alarms = self._need(self._site.alarms)
 
-        def heard(alarm: Any) -> None:
-            self._put({"type": "alarms", "alarms": [alarm]})
+        def heard(change: Any, alarm: AlarmView) -> None:
+            self._put({"type": "alarms", "alarms": [alarm.as_json()]})
 
-        return alarms.listen(heard), list(alarms.active())
+        return alarms.listen(heard), [each.as_json() for each in alarms.active()]
 
     # ---------------------------------------------------------------- saying
 

@@ -207,9 +207,10 @@ class Export:
 
     async def estimated(self, wanted: Wanted) -> Estimate:
         """From what the ledger has of each device and hour."""
+        now_ms = int(self._clock() * 1000)
         readings: dict[str, float] = {}
         for row in await self._store.ledger.rows(wanted.from_ms, wanted.to_ms):
-            share = _overlap(row.hour_ms, wanted.from_ms, wanted.to_ms)
+            share = _share(row.hour_ms, (wanted.from_ms, wanted.to_ms), now_ms)
             readings[row.device] = readings.get(row.device, 0.0) + row.acquired * share
         rates = {group: 1 / (group.interval_ms or MS_PER_INTERVAL_UNKNOWN) for group in self._hub.groups}
         devices: dict[str, float] = {}
@@ -229,8 +230,13 @@ class Export:
         return Estimate(len(wanted.ids), round(values), round(rows), round(size))
 
 
-def _overlap(hour_ms: int, from_ms: int, to_ms: int) -> float:
-    return max(0, min(to_ms, hour_ms + PERIOD_MS) - max(from_ms, hour_ms)) / PERIOD_MS
+def _share(hour_ms: int, period_ms: tuple[int, int], now_ms: int) -> float:
+    """How much of what came in an hour is of the period; the present hour is not over yet."""
+    end_ms = hour_ms + PERIOD_MS
+    if hour_ms < now_ms < end_ms:
+        end_ms = now_ms
+    both_ms = min(period_ms[1], end_ms) - max(period_ms[0], hour_ms)
+    return max(0.0, min(1.0, both_ms / (end_ms - hour_ms)))
 
 
 def _cut(request: web.Request, error: Exception) -> None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from agent.dispatch import Dispatch
 
 
-class Alarms(Protocol):
-    """The alarms of the agent. An alarm is a mapping for JSON with at least `id` and `state`."""
+class AlarmView(Protocol):
+    """One alarm, as it is at one moment."""
 
-    def active(self) -> Sequence[Mapping[str, Any]]:
+    def as_json(self) -> dict[str, Any]: ...
+
+
+class Alarms(Protocol):
+    """The alarms of the agent. What cannot be done raises `Parts.alarm_refused`, which says why."""
+
+    def active(self) -> Sequence[AlarmView]:
         """Those that are not over."""
 
-    def acknowledge(self, alarm: str, who: str) -> bool:
-        """Whether there was one to acknowledge."""
+    def acknowledge(self, name: str, who: str) -> AlarmView: ...
 
-    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
-        """Call `listener` with each alarm that is new or changed; the returned function ends that."""
+    def shelve(self, name: str, for_s: float, who: str, reason: str = "") -> AlarmView: ...
+
+    def unshelve(self, name: str, who: str) -> AlarmView: ...
+
+    async def history(self, from_ms: int, to_ms: int, *, limit: int) -> Sequence[AlarmView]:
+        """What happened to them, newest first."""
+
+    def listen(self, listener: Callable[[Any, Any], None]) -> Callable[[], None]:
+        """Call `listener` with what changed and the alarm; the returned function ends that."""
 
 
 class Parts(NamedTuple):
@@ -26,3 +38,4 @@ class Parts(NamedTuple):
 
     dispatch: Dispatch | None = None
     alarms: Alarms | None = None
+    alarm_refused: type[Exception] = LookupError

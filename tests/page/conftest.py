@@ -52,46 +52,61 @@ AC = Group(
 )
 
 
+class Rung(dict[str, Any]):
+    """One alarm."""
+
+    def as_json(self) -> dict[str, Any]:
+        return self
+
+
 class Bell:
-    """Alarms as the server knows them (`agent.server.parts.Alarms`)."""
+    """Alarms as the server knows them (`agent.server.parts.Alarms`), rung by hand."""
 
     def __init__(self) -> None:
-        self._alarms: dict[str, dict[str, Any]] = {}
-        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._alarms: dict[str, Rung] = {}
+        self._listeners: list[Callable[[Any, Any], None]] = []
 
-    def ring(self, id: str, state: str = "unacknowledged", **more: object) -> None:
-        alarm = {
-            "id": id,
-            "state": state,
-            "priority": "high",
-            "source": "meter.voltage_l1",
-            "text": {"pt-BR": "Tensão alta", "en": "Voltage high"},
-            "detail": "",
-            "value": None,
-            "raised": True,
-            "raised_ms": int(time.time() * 1000),
-            "cleared_ms": 0,
-            "acknowledged_ms": 0,
-            "acknowledged_by": "",
-            "shelved_until_ms": 0,
-            "chattering": False,
-            "count": 1,
-        }
-        self._alarms[id] = alarm | more
+    def ring(self, id: str, state: str = "unacknowledged", **more: object) -> Rung:
+        known = self._alarms.get(id) or Rung(
+            id=id,
+            priority="high",
+            source="meter.voltage_l1",
+            text={"pt-BR": "Tensão alta", "en": "Voltage high"},
+            detail="",
+            raised_ms=int(time.time() * 1000),
+            acknowledged_ms=0,
+            acknowledged_by="",
+            chattering=False,
+            count=1,
+        )
+        alarm = self._alarms[id] = Rung(known | more | {"state": state})
         for listener in list(self._listeners):
-            listener(self._alarms[id])
+            listener(state, alarm)
+        return alarm
 
-    def active(self) -> Sequence[Mapping[str, Any]]:
-        return list(self._alarms.values())
+    def forget(self, id: str) -> None:
+        """It is over, and nobody is told."""
+        del self._alarms[id]
 
-    def acknowledge(self, alarm: str, who: str) -> bool:
-        if alarm not in self._alarms:
-            return False
+    def active(self) -> Sequence[Rung]:
+        return [each for each in self._alarms.values() if each["state"] != "normal"]
+
+    def acknowledge(self, name: str, who: str) -> Rung:
+        if name not in self._alarms:
+            raise LookupError(f"{name}: there is no such alarm now")
         now_ms = int(time.time() * 1000)
-        self.ring(alarm, "acknowledged", acknowledged_by=who, acknowledged_ms=now_ms)
-        return True
+        return self.ring(name, "acknowledged", acknowledged_by=who, acknowledged_ms=now_ms)
 
-    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+    def shelve(self, name: str, for_s: float, who: str, reason: str = "") -> Rung:
+        return self.ring(name, "shelved")
+
+    def unshelve(self, name: str, who: str) -> Rung:
+        return self.ring(name)
+
+    async def history(self, from_ms: int, to_ms: int, *, limit: int) -> Sequence[Rung]:
+        return list(self._alarms.values())[:limit]
+
+    def listen(self, listener: Callable[[Any, Any], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

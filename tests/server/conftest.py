@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,28 +58,45 @@ class Clock:
         return self.now_s
 
 
+class Shown(dict[str, Any]):
+    """An alarm."""
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self)
+
+
 class Told:
     """Alarms, told by hand."""
 
     def __init__(self) -> None:
-        self.alarms: dict[str, dict[str, Any]] = {}
-        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self.alarms: dict[str, Shown] = {}
+        self.listeners: list[Callable[[Any, Any], None]] = []
 
-    def active(self) -> list[dict[str, Any]]:
+    def active(self) -> list[Shown]:
         return [each for each in self.alarms.values() if each["state"] != "normal"]
 
-    def tell(self, alarm: str, state: str) -> None:
-        self.alarms[alarm] = {"id": alarm, "state": state}
+    def tell(self, alarm: str, state: str) -> Shown:
+        self.alarms[alarm] = Shown(id=alarm, state=state)
         for listener in tuple(self.listeners):
-            listener(self.alarms[alarm])
+            listener(state, self.alarms[alarm])
+        return self.alarms[alarm]
 
-    def acknowledge(self, alarm: str, who: str) -> bool:
-        if alarm not in self.alarms:
-            return False
-        self.tell(alarm, f"acknowledged by {who}")
-        return True
+    def acknowledge(self, name: str, who: str) -> Shown:
+        if name not in self.alarms:
+            raise LookupError(f"{name}: there is no such alarm now")
+        return self.tell(name, f"acknowledged by {who}")
 
-    def listen(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+    def shelve(self, name: str, for_s: float, who: str, reason: str = "") -> Shown:
+        self.acknowledge(name, who)
+        return self.tell(name, f"shelved by {who}, {reason}")
+
+    def unshelve(self, name: str, who: str) -> Shown:
+        return self.acknowledge(name, who)
+
+    async def history(self, from_ms: int, to_ms: int, *, limit: int) -> list[Shown]:
+        return list(self.alarms.values())[:limit]
+
+    def listen(self, listener: Callable[[Any, Any], None]) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 

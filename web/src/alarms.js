@@ -80,7 +80,7 @@ export class Alarms {
   async #acknowledge(alarm, button) {
     button.disabled = true;
     try {
-      await this.#session.send("POST", "/api/v1/alarms/acknowledge", { id: alarm.id });
+      await this.#session.get(`/api/v1/alarms/${encodeURIComponent(alarm.id)}/acknowledge`, { method: "POST" });
       write($("alarm-fault"), "");
     } catch (error) {
       if (error instanceof SignedOut) return;

@@ -5,18 +5,31 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
+from typing import Annotated
 
 import orjson
 from aiohttp import hdrs, web
+from pydantic import Field
 
+from agent.server.asking import Instant, query
+from agent.server.asking import Query as Parameters
 from agent.server.audit.journal import PAGE_MAX, Audit, Entry, Query
-from agent.server.replies import NO_STORE, Refused, json_reply
+from agent.server.replies import NO_STORE, json_reply
 from agent.server.times import iso, time_ms
 
 HEADER = ("number", "time", "kind", "who", "peer", "what")
 LIMIT = 100
 
-_PARAMETERS = frozenset({"before", "from", "to", "kind", "who", "limit"})
+
+class AuditQuery(Parameters):
+    """Numbers below `before`, times in [from, to), `kind` as a beginning; `limit` at a time."""
+
+    before: Annotated[int, Field(ge=0, le=2**53)] = 0
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+    kind: Annotated[str, Field(max_length=64)] = ""
+    who: Annotated[str, Field(max_length=128)] = ""
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = LIMIT
 
 
 class AuditRoutes:
@@ -27,15 +40,15 @@ class AuditRoutes:
 
     async def entries(self, request: web.Request) -> web.Response:
         """The newest entries, newest first; `next` is the `before` of the page after them."""
-        limit = _number(request, "limit", LIMIT)
+        wanted, limit = _query(request)
         await self._audit.settled()
-        entries = await self._audit.find(_query(request), max(1, min(limit, PAGE_MAX)))
+        entries = await self._audit.find(wanted, limit)
         after = entries[-1].number if len(entries) == limit else None
         return json_reply({"entries": [each._asdict() for each in entries], "next": after})
 
     async def csv(self, request: web.Request) -> web.StreamResponse:
         """All entries asked for, newest first."""
-        query = _query(request)
+        wanted, _ = _query(request)
         await self._audit.settled()
         disposition = 'attachment; filename="uicps_audit.csv"'
         kind = "text/csv; charset=utf-8; header=present"
@@ -43,7 +56,7 @@ class AuditRoutes:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         await response.write(csv_text([HEADER]).encode())
-        async for entries in self._audit.all(query):
+        async for entries in self._audit.all(wanted):
             await response.write(csv_text(map(cells, entries)).encode())
         await response.write_eof()
         return response
@@ -66,31 +79,8 @@ def _inert(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _query(request: web.Request) -> Query:
-    if unknown := request.query.keys() - _PARAMETERS:
-        known = ", ".join(sorted(_PARAMETERS))
-        raise Refused(400, "invalid_request", f'unknown parameter "{min(unknown)[:64]}"; known: {known}')
-    before = _number(request, "before", 0)
-    given = request.query
-    return Query(
-        before or None,
-        _time(request, "from"),
-        _time(request, "to"),
-        given.get("kind", ""),
-        given.get("who", ""),
-    )
-
-
-def _number(request: web.Request, name: str, otherwise: int) -> int:
-    text = request.query.get(name, str(otherwise))
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise Refused(400, "invalid_request", f'{name}: expected a whole number, found "{text[:64]}"')
-    return int(text)
-
-
-def _time(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    try:
-        return None if text is None else time_ms(text)
-    except ValueError as error:
-        raise Refused(400, "invalid_time", f"{name}: {error}") from None
+def _query(request: web.Request) -> tuple[Query, int]:
+    """Which entries, and how many at a time."""
+    asked = query(request, AuditQuery)
+    from_ms, to_ms = (None if each is None else time_ms(each) for each in (asked.from_, asked.to))
+    return Query(asked.before or None, from_ms, to_ms, asked.kind, asked.who), asked.limit

@@ -1,0 +1,180 @@
+"""The shapes of answers, for the description of the API; tests hold the handlers to them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.server.messages import CommandNews, LiveReading
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Loose(BaseModel):
+    """An object that may grow."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Fault(Shape):
+    """Any refusal."""
+
+    error: str
+    error_description: str
+
+
+class Latest(Shape):
+    readings: list[LiveReading]
+
+
+class PointInfo(Shape):
+    """`writable`: null if it is read only."""
+
+    id: str
+    device: str
+    label: str
+    type: str
+    group: str
+    point: str
+    unit: str
+    kind: Literal["gauge", "total", "state"]
+    states: dict[str, str]
+    interval_ms: int
+    writable: dict[str, Any] | None
+
+
+class Points(Shape):
+    points: list[PointInfo]
+
+
+class Command(CommandNews):
+    pass
+
+
+class Commands(Shape):
+    """`live`: the leases there are. `ended`: the newest of those that are over, newest first."""
+
+    live: list[Command]
+    ended: list[Command]
+
+
+class Released(Shape):
+    point: str
+    released: bool
+
+
+class Alarms(Shape):
+    alarms: list[dict[str, Any]]
+
+
+class AlarmEvents(Shape):
+    events: list[dict[str, Any]]
+
+
+class UserInfo(Shape):
+    name: str
+    role: Literal["viewer", "technician", "admin"]
+    disabled: bool
+    second_factor: bool
+
+
+class UserList(Shape):
+    users: list[UserInfo]
+
+
+class KeyInfo(Shape):
+    id: str
+    name: str
+    scopes: list[str]
+    created_by: str
+    created_ms: int
+    expires_s: int | None
+
+
+class KeyList(Shape):
+    keys: list[KeyInfo]
+
+
+class NewKey(KeyInfo):
+    """`key` is shown this once."""
+
+    key: str
+
+
+class LogLine(Shape):
+    number: int
+    time_ms: int
+    level: str
+    logger: str
+    text: str
+
+
+class Logs(Shape):
+    """Newest last; `next` is the `after` of what comes."""
+
+    lines: list[LogLine]
+    next: int
+
+
+class Version(Shape):
+    version: str
+    python: str
+    platform: str
+
+
+class Estimate(Shape):
+    points: int
+    values: int
+    rows: int
+    bytes: int
+
+
+class Lines(Shape):
+    lines: list[dict[str, Any]]
+
+
+class Uplinks(Shape):
+    uplinks: list[dict[str, Any]]
+
+
+class LedgerRow(Shape):
+    hour_ms: int
+    device: str
+    acquired: int
+    delivered: dict[str, int]
+    rejected: dict[str, int]
+    discarded_sent: dict[str, int]
+    discarded_unsent: dict[str, int]
+
+
+class Ledger(Shape):
+    rows: list[LedgerRow]
+
+
+class Entries(Shape):
+    entries: list[dict[str, Any]]
+    next: int | None
+
+
+class PasswordChange(Shape):
+    password: str
+    new_password: str
+    totp: str = ""
+    recovery_code: str = ""
+
+
+class Proof(Shape):
+    password: str
+    totp: str = ""
+    recovery_code: str = ""
+
+
+class Password(Shape):
+    password: str
+
+
+class Totp(Shape):
+    totp: str
