@@ -68,6 +68,18 @@ async def test_second_factor_from_its_qr_code_to_the_next_login(office: Office, 
     await expect(page.locator("#link")).to_have_text("live")
 
 
+async def test_what_the_browser_kept_may_be_broken(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered()
+    await page.evaluate("""() => {
+      for (const name of ["plot", "export", "language"]) localStorage.setItem(`uicps.${name}`, "{broken");
+      sessionStorage.setItem("uicps.session", "{broken");
+    }""")
+    await page.reload()
+    await sign_in(page)
+    await expect(page.locator("#link")).to_have_text("live")
+
+
 async def test_a_user_who_is_disabled_is_out_within_seconds(office: Office, visitor: Visitor) -> None:
     await office.user()
     page = await visitor.entered()

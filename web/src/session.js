@@ -36,8 +36,16 @@ export function proof(code) {
   return /^\d{6}$/.test(text) ? { totp: text } : { recovery_code: text };
 }
 
+function kept() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+  } catch {
+    return null; // not ours: sign in anew
+  }
+}
+
 export class Session extends EventTarget {
-  #pair = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+  #pair = kept();
   #renewing = null;
 
   get signedIn() {
