@@ -54,6 +54,7 @@ export class Plot extends EventTarget {
   #minutes;
   #series = new Map();
   #plot = null;
+  #drawn = []; // the points that #plot was built for; what is chosen may be ahead of it
   #open = false;
   #run = 0;
   #timer = 0;
@@ -230,12 +231,13 @@ export class Plot extends EventTarget {
         paths: point.kind === "state" ? uPlot.paths.stepped({ align: 1 }) : undefined,
       }))],
     };
-    this.#plot = new uPlot(options, this.#data(points), $("plot-area"));
+    this.#drawn = points;
+    this.#plot = new uPlot(options, this.#data(), $("plot-area"));
     this.#draw();
   }
 
-  #data(points) {
-    const tables = points.map((point) => {
+  #data() {
+    const tables = this.#drawn.map((point) => {
       const series = this.#series.get(point.id);
       return [series ? series.times.map((ms) => ms / 1000) : [], series ? series.values : []];
     });
@@ -255,8 +257,7 @@ export class Plot extends EventTarget {
     if (!this.#plot || !this.#open || document.hidden) return;
     const before = this.#image.nowMs() - this.#minutes * 60_000 - 5000;
     for (const series of this.#series.values()) series.forget(before);
-    const points = this.#chosen.map((id) => this.#image.point(id)).filter(Boolean);
-    this.#plot.setData(this.#data(points));
+    this.#plot.setData(this.#data());
     this.#values();
   }
 
@@ -277,9 +278,10 @@ export class Plot extends EventTarget {
   /** The values under the cursor, or now. */
   #values() {
     const at = this.#plot?.cursor.idx;
-    $("plot-legend").querySelectorAll("li").forEach((line, row) => {
+    $("plot-legend").querySelectorAll("li").forEach((line) => {
       const point = this.#image.point(line.dataset.id);
-      const under = at == null ? undefined : this.#plot.data[row + 1]?.[at];
+      const row = this.#drawn.findIndex((each) => each.id === line.dataset.id);
+      const under = at == null || row < 0 ? undefined : this.#plot.data[row + 1]?.[at];
       const value = under === undefined ? this.#image.value(line.dataset.id) : under;
       write(line.querySelector(".now"), point ? shown(value, point) : "");
     });
