@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 PLATFORM ?=
 BUNDLE := dist/bundle
 
-.PHONY: run test chaos test-systemd check format bench lock bundle install clean
+.PHONY: run test chaos test-systemd check format bench lock bundle install page clean
 
 run: $(VENV)/demo
 	@$(BIN)/uicps-agent demo
@@ -17,6 +17,7 @@ run: $(VENV)/demo
 test: $(VENV)/dev
 	@.ci/need mosquitto mosquitto
 	@.ci/need mbpoll mbpoll
+	@.ci/need chromium chromium
 	$(BIN)/python -m pytest
 
 # Ten minutes of everything going wrong at once, with another seed each time.
@@ -55,6 +56,14 @@ test-systemd: $(VENV)/dev
 # Side by side with the incumbent; see bench/README.md.
 bench: $(VENV)/demo
 	bench/compare
+
+# Build the page from web/ into agent/server/page; only who changes it needs Node.
+page: web/node_modules
+	cd web && npm run --silent build
+
+web/node_modules: web/package-lock.json
+	@cd web && npm ci --no-fund --no-audit --silent
+	@touch $@
 
 # Renew constraints.txt with the newest versions inside the ranges.
 lock:

@@ -36,8 +36,16 @@ export function proof(code) {
   return /^\d{6}$/.test(text) ? { totp: text } : { recovery_code: text };
 }
 
+function kept() {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+  } catch {
+    return null; // not ours: sign in anew
+  }
+}
+
 export class Session extends EventTarget {
-  #pair = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+  #pair = kept();
   #renewing = null;
 
   get signedIn() {
@@ -72,7 +80,7 @@ export class Session extends EventTarget {
   /** An access token that is good for a while. */
   async token() {
     if (!this.signedIn) throw new SignedOut();
-    if (Date.now() > this.#pair.endsMs - RENEW_BEFORE_MS) await this.#renew();
+    if (Date.now() > this.#pair.endsMs - RENEW_BEFORE_MS) await this.renew();
     return this.#pair.access;
   }
 
@@ -90,11 +98,12 @@ export class Session extends EventTarget {
       if (reply.ok) return reply;
       const refusal = new Refusal(reply.status, await reply.json().catch(() => ({})), reply.headers.get("Retry-After"));
       if (last || refusal.code !== "invalid_token") throw refusal;
-      await this.#renew();
+      await this.renew();
     }
   }
 
-  #renew() {
+  /** Have a fresh pair of tokens, whether or not it is time. */
+  renew() {
     this.#renewing ??= this.#renewNow().finally(() => (this.#renewing = null));
     return this.#renewing;
   }
@@ -106,6 +115,7 @@ export class Session extends EventTarget {
       const fresh = await post("/token/refresh", { body, headers: { "Content-Type": "application/json" } });
       if (this.#pair === pair) this.#keep(fresh);
     } catch (error) {
+      if (this.#pair !== pair) return; // another one came meanwhile
       if (error instanceof Refusal && error.status < 500 && error.status !== 429) this.signOut("sessionEnded");
       throw error;
     }

@@ -1,11 +1,14 @@
 // The CSV form: which points, which period, and the file as it comes.
 
 import { grouped } from "./devices.js";
+import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { number, t } from "./text.js";
+import { language, number, sizeOf, t } from "./text.js";
 
 const HOUR_MS = 3_600_000;
-const $ = (id) => document.getElementById(id);
+const ESTIMATE_MS = 400;
+const KEY = "uicps.export";
+const FORM = ["layout", "step", "aggregate", "tz", "decimal", "gzip"]; // the names of fields are those of the API
 
 /** Unix ms as a datetime-local field wants it. */
 function local(ms) {
@@ -79,27 +82,38 @@ class Choice {
   }
 }
 
+const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 export class Download {
   #session;
   #choices = [];
   #shape = "";
   #abort = null;
+  #timer = 0;
+  #asking = null;
+  #bytes = 0; // of the file, as the agent estimates
 
   constructor(session) {
     this.#session = session;
     for (const [name, period] of Object.entries(PRESETS)) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.t = name;
+      const button = make("button", { type: "button", "data-t": name });
       button.addEventListener("click", () => this.#period(...period()));
       $("presets").append(button);
     }
+    this.#zones();
+    this.#recall();
     this.#period(...PRESETS.hour());
     $("download").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#go();
     });
+    $("download").addEventListener("change", () => this.#changed());
     $("download-stop").addEventListener("click", () => this.#abort?.abort());
+  }
+
+  /** The view is looked at: say how much it would be. */
+  look(open) {
+    if (open) this.#changed();
   }
 
   show(points) {
@@ -108,34 +122,90 @@ export class Download {
     this.#shape = shape;
     this.#choices = grouped(points, "device").map(([device, own]) => new Choice(device, own));
     $("choice").replaceChildren(...this.#choices.map((choice) => choice.element));
+    this.#changed();
   }
 
   clear() {
     this.#abort?.abort();
+    this.#asking?.abort();
     this.#shape = "";
     this.#choices = [];
     $("choice").replaceChildren();
-    $("download-state").textContent = $("download-fault").textContent = "";
+    for (const id of ["download-state", "download-fault", "download-size"]) write($(id), "");
   }
 
   rewrite() {
     for (const choice of this.#choices) choice.write();
-    $("zone").textContent = t("zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone });
+    write($("zone"), t("zone", { zone: zone() }));
+  }
+
+  #zones() {
+    $("tz").replaceChildren(...[...new Set([zone(), "UTC"])].map((name) => make("option", { value: name }, name)));
+  }
+
+  /** The format that was chosen last; a comma where people write one. */
+  #recall() {
+    let kept = null;
+    try {
+      kept = JSON.parse(localStorage.getItem(KEY));
+    } catch {} // somebody else's
+    $("decimal").value = language === "en" ? "point" : "comma";
+    for (const name of FORM.filter((each) => kept && each in kept)) {
+      const field = $(name);
+      if (field.type === "checkbox") field.checked = kept[name] === true;
+      else if ([...field.options].some((option) => option.value === kept[name])) field.value = kept[name];
+    }
   }
 
   #period(fromMs, toMs) {
     $("from").value = local(fromMs);
     $("to").value = local(toMs);
+    this.#changed();
+  }
+
+  #changed() {
+    const format = Object.fromEntries(FORM.map((name) => [name, $(name).type === "checkbox" ? $(name).checked : $(name).value]));
+    localStorage.setItem(KEY, JSON.stringify(format));
+    $("aggregate-ask").hidden = !$("step").value;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#estimate(), ESTIMATE_MS);
+  }
+
+  /** What is asked of the agent, or the name of what is wrong with it. */
+  #query() {
+    const [from, to] = [new Date($("from").value).getTime(), new Date($("to").value).getTime()];
+    const patterns = this.#choices.flatMap((choice) => choice.patterns);
+    if (!patterns.length) return "choosePoints";
+    if (!(from < to)) return "badPeriod";
+    const whole = this.#choices.every((choice) => choice.patterns[0]?.endsWith(".*"));
+    const query = { points: whole ? "*" : patterns.join(","), from, to, layout: $("layout").value, tz: $("tz").value, decimal: $("decimal").value };
+    if ($("step").value) Object.assign(query, { step: $("step").value, aggregate: $("aggregate").value });
+    if ($("gzip").checked) query.gzip = "true";
+    return new URLSearchParams(query);
+  }
+
+  async #estimate() {
+    if (!this.#session.signedIn || $("view-export").hidden) return;
+    this.#asking?.abort();
+    const query = this.#query();
+    if (typeof query === "string") return write($("download-size"), "");
+    this.#asking = new AbortController();
+    try {
+      const reply = await this.#session.get(`/api/v1/export/estimate?${query}`, { signal: this.#asking.signal });
+      const { rows, bytes } = await reply.json();
+      this.#bytes = bytes;
+      write($("download-size"), t("about", { rows: number(rows, 0), size: sizeOf(bytes) }));
+    } catch {
+      write($("download-size"), ""); // the download itself says what is wrong
+      this.#bytes = 0;
+    }
   }
 
   async #go() {
-    const [from, to] = [new Date($("from").value).getTime(), new Date($("to").value).getTime()];
-    const patterns = this.#choices.flatMap((choice) => choice.patterns);
-    const fault = !patterns.length ? "choosePoints" : from < to ? "" : "badPeriod";
-    $("download-fault").textContent = fault && t(fault);
+    const query = this.#query();
+    const fault = typeof query === "string" ? query : "";
+    write($("download-fault"), fault && t(fault));
     if (fault) return;
-    const whole = this.#choices.every((choice) => choice.patterns[0]?.endsWith(".*"));
-    const query = new URLSearchParams({ points: whole ? "*" : patterns.join(","), from, to });
     this.#busy(true);
     try {
       await this.#fetch(`/api/v1/export.csv?${query}`);
@@ -148,7 +218,7 @@ export class Download {
 
   async #fetch(path) {
     this.#abort = new AbortController();
-    $("download-state").textContent = t("preparing");
+    write($("download-state"), t("preparing"));
     const reply = await this.#session.get(path, { signal: this.#abort.signal });
     const name = /filename="([^"]+)"/.exec(reply.headers.get("Content-Disposition") ?? "")?.[1] ?? "uicps.csv";
     const parts = [];
@@ -158,22 +228,29 @@ export class Download {
       if (done) break;
       parts.push(value);
       size += value.length;
-      $("download-state").textContent = t("loaded", { mb: number(size / 1e6, 1) });
+      this.#progress(size);
     }
-    save(new Blob(parts, { type: "text/csv" }), name);
-    $("download-state").textContent = t("done", { mb: number(size / 1e6, size < 1e5 ? 3 : 1) });
+    save(new Blob(parts, { type: reply.headers.get("Content-Type") ?? "text/csv" }), name);
+    write($("download-state"), t("done", { size: sizeOf(size) }));
+  }
+
+  #progress(size) {
+    write($("download-state"), t("loaded", { size: sizeOf(size) }));
+    // The estimate is of the text, not of what is packed: then nobody knows how far it is.
+    if (this.#bytes && !$("gzip").checked) $("download-bar").value = Math.min(0.99, size / this.#bytes);
   }
 
   #failed(error) {
     if (error instanceof SignedOut) return;
     const cancelled = error.name === "AbortError";
-    $("download-state").textContent = cancelled ? t("cancelled") : "";
-    $("download-fault").textContent = cancelled ? "" : error instanceof Refusal ? error.message : t("broken");
+    write($("download-state"), cancelled ? t("cancelled") : "");
+    write($("download-fault"), cancelled ? "" : error instanceof Refusal ? error.message : t("broken"));
   }
 
   #busy(busy) {
     $("download-go").disabled = busy;
-    $("download-stop").hidden = !busy;
+    $("download-stop").hidden = $("download-bar").hidden = !busy;
+    $("download-bar").removeAttribute("value");
   }
 }
 

@@ -1,9 +1,8 @@
 // The first administrator, and one's own second factor.
 
+import { $ } from "./element.js";
 import { Refusal, post, proof } from "./session.js";
 import { known, t } from "./text.js";
-
-const $ = (id) => document.getElementById(id);
 
 function fault(error) {
   if (!(error instanceof Refusal)) return t("unreachable");
@@ -27,18 +26,25 @@ export async function offerSetup(session) {
       $("setup").reset();
     } catch (error) {
       $("setup-error").textContent = fault(error);
+      if (error.code !== "setup_closed") return;
+      $("setup").hidden = true; // somebody else was quicker
+      $("login").hidden = false;
+      $("login-error").textContent = fault(error);
     }
   });
 }
 
-/** The card that switches the second factor on and off. `done` is called when it is closed. */
+/** The card that switches the second factor on and off; `begun` and `done` are called when it opens and closes.
+ *  A change ends every session but the one it answers with, so nothing may use the old one meanwhile. */
 export class Factor {
   #session;
+  #begun;
   #done;
   #state = null;
 
-  constructor(session, done) {
+  constructor(session, begun, done) {
     this.#session = session;
+    this.#begun = begun;
     this.#done = done;
     $("factor-open").addEventListener("click", () => this.open());
     $("factor-close").addEventListener("click", () => {
@@ -50,6 +56,7 @@ export class Factor {
   }
 
   async open() {
+    this.#begun();
     $("site").hidden = true;
     $("factor").hidden = false;
     $("factor-prove").hidden = false;

@@ -2,30 +2,33 @@
 // A message only marks what changed; the screen is written once a frame, lines once a second, and
 // only where somebody can see them.
 
+import { breakable, make } from "./element.js";
 import { Sparkline } from "./sparkline.js";
-import { age, number, t } from "./text.js";
+import { age, number, t, word } from "./text.js";
 
 const SLOWEST_MS = 20_000; // what is older than this and three intervals is out of date
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/** A long name may break after an underscore. */
-const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]);
-
 class Row {
-  constructor(point) {
+  constructor(point, plot) {
     this.point = point;
     this.name = make("th", { scope: "row" }, ...breakable(point.point));
     this.value = make("td", { class: "value none" });
     const canvas = make("canvas", { "aria-hidden": "true" });
     this.spark = point.kind === "state" ? null : new Sparkline(canvas);
-    this.trend = make("td", { class: "spark" }, ...(this.spark ? [canvas] : []));
-    this.element = make("tr", {}, this.name, this.trend, this.value);
+    this.toggle = make("button", { type: "button", class: "trend" }, ...(this.spark ? [canvas] : []));
+    this.toggle.addEventListener("click", () => plot.toggle(point.id));
+    this.trend = make("td", { class: "spark" }, ...(this.spark ? [this.toggle] : []));
+    this.element = make("tr", { "data-id": point.id }, this.name, this.trend, this.value);
+    this.mark(plot);
+  }
+
+  /** Say whether the point is on the plot. */
+  mark(plot) {
+    const on = plot.has(this.point.id);
+    this.toggle.setAttribute("aria-pressed", on);
+    this.toggle.setAttribute("aria-label", `${t("onPlot")}: ${this.point.id}`);
+    this.label = t(on ? "takeOff" : "putOn");
+    this.toggle.title = this.label;
   }
 
   write(value) {
@@ -37,20 +40,20 @@ class Row {
       return;
     }
     this.value.title = `${value} ${unit}`.trim();
-    if (kind === "state" && states[value] !== undefined) this.value.textContent = states[value];
-    else this.value.replaceChildren(number(value), ...(unit ? [make("small", {}, unit)] : []));
+    if (kind === "state" && states[value] !== undefined) this.value.textContent = word(states[value]);
+    else this.value.replaceChildren(number(value, undefined, unit), ...(unit ? [make("small", {}, unit)] : []));
   }
 
   draw(nowMs) {
     if (!this.spark) return;
     this.spark.draw(nowMs);
-    if (this.spark.low !== null) this.trend.title = `${number(this.spark.low)} – ${number(this.spark.high)}`;
+    if (this.spark.low !== null) this.toggle.title = `${number(this.spark.low)} – ${number(this.spark.high)}. ${this.label}`;
   }
 }
 
 class Group {
-  constructor(points, seen) {
-    this.rows = new Map(points.map((point) => [point.point, new Row(point)]));
+  constructor(points, seen, plot) {
+    this.rows = new Map(points.map((point) => [point.point, new Row(point, plot)]));
     this.intervalMs = points[0].interval_ms;
     this.reading = null;
     this.dirty = true;
@@ -102,7 +105,8 @@ export class Devices {
   #cards = []; // { element, groups, text }
   #shape = "";
   #filter = "";
-  #skewMs = 0; // the agent's clock less this one
+  #image;
+  #plot;
   #frame = 0;
   #watch = new IntersectionObserver((entries) => {
     for (const entry of entries) entry.target.group.visible = entry.isIntersecting;
@@ -110,7 +114,9 @@ export class Devices {
     this.tick();
   }, { rootMargin: "200px" });
 
-  constructor(home, note) {
+  constructor(home, note, image, plot) {
+    this.#image = image;
+    this.#plot = plot;
     this.#home = home;
     this.#note = note;
     setInterval(() => this.tick(), 1000);
@@ -136,15 +142,10 @@ export class Devices {
     this.#note.hidden = true;
   }
 
-  welcome(message) {
-    this.#skewMs = message.time_ms - Date.now();
-    this.take(message);
-    this.tick();
-  }
-
   take(message) {
     for (const reading of message.readings) this.#groups.get(`${reading.device} ${reading.group}`)?.take(reading);
     this.#soon();
+    if (message.image) this.tick();
   }
 
   /** Show only what holds `text`. */
@@ -171,17 +172,23 @@ export class Devices {
     this.#note.textContent = t(this.#cards.length ? "noMatch" : "noPoints");
   }
 
+  /** Which points are on the plot has changed. */
+  mark() {
+    for (const group of this.#groups.values()) for (const row of group.rows.values()) row.mark(this.#plot);
+  }
+
   /** Write everything anew, in the language that is now chosen. */
   rewrite() {
     for (const group of this.#groups.values()) group.dirty = true;
     this.filter(this.#filter);
+    this.mark();
     this.#soon();
     this.tick();
   }
 
   tick() {
     if (document.hidden) return;
-    const nowMs = Date.now() + this.#skewMs;
+    const nowMs = this.#image.nowMs();
     for (const group of this.#groups.values()) group.tick(nowMs);
   }
 
@@ -199,7 +206,7 @@ export class Devices {
       this.#watch.observe(element);
     };
     const groups = grouped(points, "group").map(([group, own]) => {
-      const view = new Group(own, seen);
+      const view = new Group(own, seen, this.#plot);
       this.#groups.set(`${name} ${group}`, view);
       return view;
     });

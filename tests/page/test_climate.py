@@ -1,0 +1,81 @@
+"""Override and release of an air conditioner, through the real dispatch."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.async_api import expect
+
+from agent.dispatch import Priority
+from agent.server import Role
+from tests.page.conftest import Office, Visitor
+
+SETPOINT = "ac-101.temperature_setpoint"
+
+
+async def test_override_is_written_shown_and_released(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered()
+    await page.locator("#tab-climate").click()
+    row = page.locator(f"[data-point='{SETPOINT}']")
+    await expect(row.locator(".now")).to_have_text("23.0 °C")
+    await expect(row.locator(".holder")).to_have_text("nobody commands it")
+    await row.locator("input").fill("21.5")
+    await page.get_by_label("For").select_option("30")
+    await page.get_by_role("button", name="Override").click()
+    await expect(row.locator(".holder")).to_have_text(re.compile(r"^manual · .*ana · 30 min left · written$"))
+    await expect(row.locator(".now")).to_have_text("21.5 °C")
+    assert office.written == [(SETPOINT, 21.5)]  # what was not touched is not commanded
+    held = office.dispatch.winner(SETPOINT)
+    assert held is not None
+    assert held.priority is Priority.MANUAL
+    assert 1700 < office.dispatch.left_s(held) <= 1800
+
+    await page.reload()  # the lease is the agent's, not the page's
+    await expect(row.locator(".holder")).to_contain_text("manual")
+    await page.get_by_role("button", name="Release").click()
+    await expect(row.locator(".holder")).to_have_text("nobody commands it")
+    assert office.dispatch.winner(SETPOINT) is None
+
+
+async def test_what_cannot_be_commanded_is_said_with_the_reason(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered()
+    await page.locator("#tab-climate").click()
+    fault = page.locator(".climate .fault")
+    await page.get_by_role("button", name="Override").click()
+    await expect(fault).to_have_text("First change what you want to command.")
+    await page.locator(f"[id='set-{SETPOINT}']").fill("99")
+    await page.get_by_role("button", name="Override").click()
+    await expect(fault).to_contain_text("expected 16 to 30, found 99")
+    await page.locator(f"[id='set-{SETPOINT}']").focus()
+    await page.keyboard.press("Escape")  # as it was
+    await expect(page.locator(f"[id='set-{SETPOINT}']")).to_have_value("23")
+    await page.locator(f"[id='set-{SETPOINT}']").fill("")
+    await page.get_by_role("button", name="Override").click()
+    await expect(fault).to_have_text("temperature setpoint: a number is needed")
+    assert office.written == []
+
+
+async def test_the_control_loop_is_shown_and_outranked(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    office.dispatch.submit("ac-101.on", 0.0, Priority.CONTROL, "comfort", 600)
+    page = await visitor.entered()
+    await page.locator("#tab-climate").click()
+    row = page.locator("[data-point='ac-101.on']")
+    await expect(row.locator(".holder")).to_contain_text("automatic control · comfort")
+    await expect(row.locator(".now")).to_have_text("off")
+    await row.locator("select").select_option("1")
+    await page.get_by_role("button", name="Override").click()
+    await expect(row.locator(".now")).to_have_text("on")
+    await page.get_by_role("button", name="Release").click()
+    await expect(row.locator(".now")).to_have_text("off")
+
+
+async def test_a_viewer_sees_but_does_not_command(office: Office, visitor: Visitor) -> None:
+    await office.user("bia", Role.VIEWER)
+    page = await visitor.entered("bia")
+    await page.locator("#tab-climate").click()
+    await expect(page.locator(".climate .said")).to_have_text("Your role may not command.")
+    await expect(page.get_by_role("button", name="Override")).to_be_disabled()
+    await expect(page.locator(f"[id='set-{SETPOINT}']")).to_be_disabled()
