@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hmac import compare_digest
+from math import isnan
 from typing import Any, NamedTuple
 
 from agent.drivers.udp import packed, text
@@ -216,11 +217,11 @@ class Intake:
         if "result" in body:
             self._answered(session, text.read_result(body))
             return
-        unknown: list[str] = []
-        data = text.read_data(body, session.module.index, unknown)
+        keys = text.Keys([], set())
+        data = text.read_data(body, session.module.index, keys)
         session.form = Form.JSON
         self._take_data(session, data, source, len(datagram), now)
-        self._say_unknown(session.module, unknown)
+        self._say_keys(session.module, keys)
 
     def _signer(self, key_id: int, body: bytes, tag: bytes) -> Session:
         """Whose datagram it is, proven."""
@@ -287,7 +288,11 @@ class Intake:
             quality = sample[2]
             if quality:
                 quality = _QUALITIES[quality if quality < best else best]
-                append(Reading(group, sent_ms - sample[1], clean(sample[3:]), quality))
+                values = clean(sample[3:])
+                if values[0] != values[0] and all(map(isnan, values)):
+                    append(group.bad(sent_ms - sample[1]))
+                else:
+                    append(Reading(group, sent_ms - sample[1], values, quality))
             else:
                 append(group.bad(sent_ms - sample[1]))
         if record.lost > lost:
@@ -325,18 +330,25 @@ class Intake:
             raise Refused("unsigned_refused", f"expected a signature of {name!r}: it has a key")
         if "samples" in body:
             raise Refused("malformed", "samples: expected a signature behind them, or 'values' instead")
-        unknown: list[str] = []
-        data = text.read_data(body, module.index, unknown)
+        keys = text.Keys([], set())
+        data = text.read_data(body, module.index, keys)
+        if keys.missing == module.index.keys() and data.samples[0][2]:
+            found = ", ".join(keys.unknown[:8]) or "none"
+            raise Refused(
+                "malformed", f"values: expected keys of the profile of {name!r}, found {found}"[:200]
+            )
         if module.is_repeated(data.seq, data.unix_ms, now.s):
             raise Refused("repeated", f"seq {data.seq} of {name!r} came before")
         self._count(module, "unsigned")
-        self._say_unknown(module, unknown)
+        module.datagrams += 1
+        self._say_keys(module, keys)
         time_ms = data.unix_ms
         if not (self._skew_ms_max >= now.unix_ms - time_ms >= -AHEAD_MS_MAX and now.certain):
             time_ms, _ = self._arrived_ms(module, time_ms, now)
         for sample in data.samples:
             reading = Reading(module.group, time_ms, sample[3:], Quality.UNCERTAIN)
-            self._readings.append(reading if sample[2] > Quality.BAD else module.group.bad(time_ms))
+            is_bad = not sample[2] or all(map(isnan, sample[3:]))
+            self._readings.append(module.group.bad(time_ms) if is_bad else reading)
         module.heard_s, module.valid_s = now.s, data.valid_s
 
     def _answered(self, session: Session, result: Result) -> None:
@@ -346,10 +358,15 @@ class Intake:
                 "unexpected_result", f"no command {result.id} is under way to {session.module.id!r}"
             )
 
-    def _say_unknown(self, module: Module, keys: Sequence[str]) -> None:
-        for key in keys:
+    def _say_keys(self, module: Module, keys: text.Keys) -> None:
+        """Count, and say once, what the module sends beside its profile, and what it does not send of it."""
+        for key in keys.unknown:
             self._count(module, "unknown_point")
             module.unknown_key.failed(f"sends {key[:40]!r}, not in its profile; its other values are kept")
+        if keys.missing:
+            self._count(module, "missing_point", len(keys.missing))
+            names = ", ".join(sorted(keys.missing))[:80]
+            module.missing_key.failed(f"does not send {names}, which its profile has")
 
     def _count(self, module: Module, counter: str, more: int = 1) -> None:
         self.counters[counter] += more

@@ -68,6 +68,7 @@ class Module:
         self.datagrams = 0  # that were used
         self.newest_unix_ms = 0  # by its own clock, looked at while ours may be wrong
         self.trouble = Episode(log, f"device {options.name}")
+        self.missing_key = Episode(log, f"device {options.name}")
         self.unknown_key = Episode(log, f"device {options.name}")
         self.sessions: Sequence[Session] = ()  # one for each key
         self.session: Session | None = None  # the one that it used last
