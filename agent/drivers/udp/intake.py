@@ -15,15 +15,19 @@ from typing import Any, NamedTuple
 from agent.drivers.udp import packed, text
 from agent.drivers.udp.keys import TAG_BYTES, Key
 from agent.drivers.udp.ledger import Mark, Marks
-from agent.drivers.udp.message import DATAGRAM_BYTES_MAX, Address, Clean, Data, Form, Result, Sample, finite
-from agent.drivers.udp.packed import (
-    DATA,
-    DATA_BYTES_MIN,
-    DATA_MARK,
-    FLOAT64,
-    WANTS_ACK,
-    decimals,
+from agent.drivers.udp.message import (
+    DATAGRAM_BYTES_MAX,
+    Address,
+    Clean,
+    Data,
+    Form,
+    Now,
+    Reply,
+    Result,
+    Sample,
+    finite,
 )
+from agent.drivers.udp.packed import DATA, DATA_BYTES_MIN, DATA_MARK, FLOAT64, WANTS_ACK, decimals
 from agent.drivers.udp.refusal import Refusals, Refused
 from agent.drivers.udp.session import NO_BOOT, Module, Session
 from agent.drivers.udp.window import FULL, WINDOW, SampleRecord, Verdict
@@ -38,19 +42,6 @@ _data_head = DATA.unpack_from
 
 
 AHEAD_MS_MAX = 5000  # nothing was sent in the future: such a clock is wrong
-
-
-class Now(NamedTuple):
-    """Unix time in ms for stamps, right as far as we know if `certain`; monotonic seconds for distances."""
-
-    unix_ms: int
-    s: float
-    certain: bool = True
-
-
-class Reply(NamedTuple):
-    data: bytes
-    address: Address
 
 
 class _Held(NamedTuple):
@@ -333,10 +324,7 @@ class Intake:
         keys = text.Keys([], set())
         data = text.read_data(body, module.index, keys)
         if keys.missing == module.index.keys() and data.samples[0][2]:
-            found = ", ".join(keys.unknown[:8]) or "none"
-            raise Refused(
-                "malformed", f"values: expected keys of the profile of {name!r}, found {found}"[:200]
-            )
+            raise Refused("malformed", f"values: expected some of {name!r}, found {keys.unknown[:8]}"[:200])
         if module.is_repeated(data.seq, data.unix_ms, now.s):
             raise Refused("repeated", f"seq {data.seq} of {name!r} came before")
         self._count(module, "unsigned")
@@ -360,13 +348,8 @@ class Intake:
 
     def _say_keys(self, module: Module, keys: text.Keys) -> None:
         """Count, and say once, what the module sends beside its profile, and what it does not send of it."""
-        for key in keys.unknown:
-            self._count(module, "unknown_point")
-            module.unknown_key.failed(f"sends {key[:40]!r}, not in its profile; its other values are kept")
-        if keys.missing:
-            self._count(module, "missing_point", len(keys.missing))
-            names = ", ".join(sorted(keys.missing))[:80]
-            module.missing_key.failed(f"does not send {names}, which its profile has")
+        for counter, count in module.say_keys(keys.unknown, keys.missing):
+            self._count(module, counter, count)
 
     def _count(self, module: Module, counter: str, more: int = 1) -> None:
         self.counters[counter] += more

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.drivers.udp import text
-from agent.drivers.udp.intake import AHEAD_MS_MAX, Intake, Now
+from agent.drivers.udp.intake import AHEAD_MS_MAX, Intake
 from agent.drivers.udp.keys import Key
+from agent.drivers.udp.message import Now
 from agent.drivers.udp.packed import Layout
 from agent.model import Quality
 

@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 
 from agent.drivers.udp import packed, text
-from agent.drivers.udp.intake import Now
 from agent.drivers.udp.keys import Key
-from agent.drivers.udp.message import Ack, Command
+from agent.drivers.udp.message import Ack, Command, Now
 from agent.drivers.udp.packed import Layout
 from agent.model import Quality
 
