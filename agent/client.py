@@ -120,7 +120,9 @@ class Client:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             hint = "name the authority that signed its certificate with --ca-file"
         elif isinstance(error, aiohttp.ClientSSLError):
-            hint = "does it speak https at all?"
+            hint = f"does it speak https at all? if it does not, use http://{self._url.partition('://')[2]}"
+        elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
+            hint = f"does it speak https? then use https://{self._url.partition('://')[2]}"
         return ConnectionError(f"{self._url}: {describe(error)}: {hint}")
 
     @asynccontextmanager

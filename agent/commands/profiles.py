@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from agent.commands.terminal import EXIT_FAULTY, EXIT_WELL, table
 from agent.drivers import PROFILES
-from agent.drivers.modbus.pdu import is_bit_table
+from agent.drivers.modbus.pdu import Table, is_bit_table
 from agent.drivers.modbus.profile import ModbusGroup, ModbusProfile
 from agent.drivers.profile import BUILT_IN, find
 from agent.schema import NAME_PATTERN, Fault, FaultyFile, load_toml, read
@@ -57,12 +57,20 @@ def read_profile(file: Path) -> BaseModel:
 def profiles_in(folder: Path | None) -> dict[str, ModbusProfile]:
     """Every Modbus profile by name: the built-in ones, and those in `folder`, which win.
 
-    FaultyFile if one in `folder` cannot be read; OSError if it is no folder.
+    One that cannot be read is said and left out; OSError if `folder` is none.
     """
     if folder is not None and not folder.is_dir():
         raise OSError(f"expected a folder with profiles, found none at {folder}")
-    read_ones = {file.stem: read_profile(file) for file in _files(folder)}
-    return {name: each for name, each in read_ones.items() if isinstance(each, ModbusProfile)}
+    profiles: dict[str, ModbusProfile] = {}
+    for file in _files(folder):
+        try:
+            profile = read_profile(file)
+        except FaultyFile as faulty:
+            print(f"left out: {faulty.faults[0]} (see `profile check {file}`)", file=sys.stderr)
+            continue
+        if isinstance(profile, ModbusProfile):
+            profiles[file.stem] = profile
+    return profiles
 
 
 def _files(folder: Path | None) -> Iterator[Path]:
@@ -155,5 +163,23 @@ def _hints(file: Path, profile: Any) -> Iterator[str]:
     """What is allowed and yet a pity."""
     if not re.fullmatch(NAME_PATTERN, file.stem):
         yield f"\nhint: rename it: a profile is named by letters, digits, '-' and '_', found {file.stem!r}"
+    if isinstance(profile, ModbusProfile) and (numbers := _register_numbers(profile)):
+        yield f"\nhint: {numbers}"
     if isinstance(profile, ModbusProfile) and not profile.fingerprint:
         yield "\nhint: without a [[fingerprint]] `uicps-agent scan` cannot recognise this device"
+
+
+NUMBERS: dict[Table, tuple[int, str]] = {"input": (30001, "3xxxx"), "holding": (40001, "4xxxx")}
+
+
+def _register_numbers(profile: ModbusProfile) -> str:
+    """Words on addresses that look like register numbers of a datasheet; "" if none does."""
+    for group in profile.group:
+        for point in group.point:
+            first, digits = NUMBERS.get(profile.table_of(point), (0, ""))
+            if first and first <= point.address < first + 9999:
+                return (
+                    f"{point.name}: address {point.address} looks like a register number ({digits}); on"
+                    f" the wire that is {point.address - first}: 0-based, without the first digit"
+                )
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import struct
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from agent.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, ru
 from agent.commissioning.guess import Guess, guess
 from agent.commissioning.views import views
 from agent.drivers.modbus import pdu
-from agent.drivers.modbus.codec import words
+from agent.drivers.modbus.codec import Coding, Order, Type, decoder, reorder, words
 from agent.drivers.modbus.connect import open_link
 from agent.drivers.modbus.link import Link
 from agent.drivers.modbus.options import (
@@ -221,13 +222,21 @@ def every_view(run: Run) -> str:
             str(run.address + at),
             view.type,
             view.order if view.words > 1 or view.order != "ABCD" else "-",
-            f"{raw:g}",
+            number_text(view.type, view.order, run.values[at : at + view.words]),
         )
         for view in views(run.values)
-        for at, raw in view.raws.items()
+        for at in view.raws
     ]
     rows.sort(key=lambda row: int(row[0]))
     return table(("ADDRESS", "TYPE", "ORDER", "VALUE"), rows)
+
+
+def number_text(kind: Type, order: Order, registers: Sequence[int]) -> str:
+    """The number in `registers`: a whole one with all its digits, a float with those that name it."""
+    if kind.startswith("f"):
+        return f"{decoder(Coding(kind=kind, order=order))(registers, 0):.12g}"
+    data = reorder(struct.pack(f">{len(registers)}H", *registers), order)
+    return str(int.from_bytes(data, "big", signed=kind.startswith("s")))
 
 
 def _guesses(runs: Sequence[Run], later: Sequence[Run], seconds: float, most: int) -> list[Guess]:
@@ -249,7 +258,7 @@ def guess_table(guesses: Sequence[Guess]) -> str:
             each.type,
             each.order,
             f"{each.scale:g}",
-            f"{each.value:.7g} {each.unit}".rstrip(),
+            f"{each.value:.10g} {each.unit}".rstrip(),
             each.quantity.replace("_", " "),
             "; ".join(each.reasons),
         )

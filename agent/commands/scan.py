@@ -60,7 +60,10 @@ def add_to(commands: Commands) -> None:
         "--port", type=partial(whole, 1, 65535), default=502, metavar="PORT", help="(%(default)s)"
     )
     tcp.add_argument(
-        "--units", type=partial(units, 0), metavar="1-247", help="unit ids to ask; default: the likely ones"
+        "--units",
+        type=partial(units, 0),
+        metavar="0-255",
+        help="unit ids to ask, some devices answer at 0 or 255; default: the likely ones",
     )
     tcp.add_argument("--wait-ms", type=partial(whole, 10, 10_000), default=1000, metavar="MS", help=_WAIT)
     tcp.add_argument(

@@ -17,7 +17,7 @@ NOTES = {
     Presence.DEVICE: "",
     Presence.EVERY_ADDRESS: "answers at every unit id",
     Presence.ONLY_ZEROS: "answers nothing but zeros",
-    Presence.ONCE: "answered once only: noise, or a weak line?",
+    Presence.ONCE: "answered once and not again: too slow (try --wait-ms 1000), or a weak line?",
 }
 IDENTITY_NAMES = {0: "maker", 1: "product", 2: "revision", 3: "url", 4: "name", 5: "model", 6: "application"}
 

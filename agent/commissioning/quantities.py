@@ -16,6 +16,7 @@ from agent.model import NAN
 FoundFault = tuple[str, tuple[int, ...], float, int]
 LOW, MEDIUM, HIGH = 1, 2, 3
 NOMINALS_V = (110, 115, 120, 127, 220, 230, 240, 254, 277)
+NOMINAL_V_MIN = 1.0  # less is nothing connected, and divides badly
 ROOT3 = math.sqrt(3)
 
 
@@ -34,7 +35,7 @@ def nominal_v(reading: MeterReading, site: Site) -> float:
 def voltage_faults(reading: MeterReading, site: Site) -> Iterator[FoundFault]:
     """Missing phases, neutral trouble, and a voltage that is not the site's."""
     volts, nominal = reading.voltage_v, nominal_v(reading, site)
-    if len(_known(volts)) < 3 or not nominal > 0:
+    if len(_known(volts)) < 3 or not nominal >= NOMINAL_V_MIN:
         return
     missing = tuple(k for k in PHASES if volts[k] < 0.5 * nominal)
     rest = [volts[k] for k in PHASES if k not in missing]

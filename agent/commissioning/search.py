@@ -68,8 +68,9 @@ class Search:
     async def _examine(self, prober: Prober, sign: Found) -> Found | None:
         """What gave the sign of life: asked again, then what it is."""
         verdict = await drive(presence(sign.unit_id, sign.table), prober.ask)
+        if verdict is Presence.SILENT:
+            verdict = Presence.ONCE  # the sign itself was an answer
         if verdict not in PRESENT:
-            self.unread[f"unit {sign.unit_id} answered once and never again"] += 1
             return None
         known = sign._replace(presence=verdict)
         if verdict is not Presence.ONCE:
@@ -107,7 +108,7 @@ class SerialSearch(Search):
                         refused.add(probe.settings)
                         continue
                 if hit := await self._probe(link, port, probe, wait_s):
-                    known.append(hit)
+                    known += [hit] if hit.presence is not Presence.ONCE else []
         finally:
             if link:
                 link.close()

@@ -22,7 +22,7 @@ from amqtt.plugins.base import BasePlugin
 HOST = "127.0.0.1"
 CONNECTIONS_MAX = 16
 SESSION_EXPIRY_S = 60
-TELEMETRY = "v1/gateway/telemetry"
+TELEMETRY, OWN_TELEMETRY = "v1/gateway/telemetry", "v1/devices/me/telemetry"
 
 Listen = Callable[[str, bytes], None]
 
@@ -31,12 +31,13 @@ class Center:
     """`async with Center() as center:` serves MQTT at `center.port` until left.
 
     `messages`, `readings` and `values` count what came to `v1/gateway/telemetry`, redeliveries included;
-    `malformed` what was not telemetry. `listen(topic, payload)` hears every message.
+    `own_readings` the agent's own, which come apart from them; `malformed` what was not telemetry.
+    `listen(topic, payload)` hears every message.
     """
 
     def __init__(self, port: int = 0, listen: Listen = lambda topic, payload: None) -> None:
         self.host, self.port = HOST, port
-        self.messages = self.readings = self.values = self.malformed = 0
+        self.messages = self.readings = self.values = self.own_readings = self.malformed = 0
         self._listen = listen
         self._broker: Broker | None = None
 
@@ -68,16 +69,21 @@ class Center:
         await self.stop()
 
     def _heard(self, topic: str, payload: bytes) -> None:
-        if topic == TELEMETRY:
-            self.messages += 1
+        if topic in (TELEMETRY, OWN_TELEMETRY):
             try:
-                readings, values = contents(payload)
+                self._count(payload, is_own=topic == OWN_TELEMETRY)
             except ValueError:
                 self.malformed += 1
-            else:
-                self.readings += readings
-                self.values += values
         self._listen(topic, payload)
+
+    def _count(self, payload: bytes, *, is_own: bool) -> None:
+        if is_own:
+            self.own_readings += contents(b'{"agent":' + payload + b"}")[0]
+            return
+        self.messages += 1
+        readings, values = contents(payload)
+        self.readings += readings
+        self.values += values
 
 
 class Tap(BasePlugin):  # type: ignore[misc]  # amqtt carries no types

@@ -82,6 +82,7 @@ async def _report(center: Center, interval_s: float) -> None:
     while interval_s:
         await asyncio.sleep(interval_s)
         counts = {"messages": center.messages, "readings": center.readings, "values": center.values}
+        counts["own_readings"] = center.own_readings
         _say({"center": counts})
 
 

@@ -127,5 +127,5 @@ def _numbers(service: Service, field: _Field) -> dict[str, float]:
     numbers["forwarded"] = float(status["forwarded_readings"])
     numbers["backlog"] = float(status["backlog_readings"])
     if "readings" in field.center:
-        numbers["center_received"] = field.center["readings"]
+        numbers["center_received"] = field.center["readings"] + field.center["own_readings"]
     return numbers

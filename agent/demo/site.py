@@ -20,6 +20,9 @@ from agent.demo.modbus_device import SimulatedDevice
 LOCAL_S = -3 * 3600  # Brasília, no daylight saving
 SETPOINTS_C = (16.0, 30.0)
 AC_WRITABLE = ("on", "mode", "fan_speed", "temperature_setpoint")
+# Settings by which `scan` knows an SDM630 (device-facts 1.3): floats, their high word first.
+SDM_WIRING, SDM_THREE_PHASE_FOUR_WIRES = 0x000A, (0x4040, 0)
+SDM_ADDRESS, SDM_ADDRESS_1 = 0x0014, (0x3F80, 0)
 _MODES = {0: Mode.COOL, 1: Mode.HEAT, 2: Mode.COOL, 3: Mode.FAN, 4: Mode.COOL}
 
 
@@ -28,6 +31,8 @@ class Site:
 
     def __init__(self, *, time_s: float, random: Random, plant: Plant | None = None) -> None:
         self.main_meter = SimulatedDevice("eastron-sdm630")
+        self.main_meter.set_registers("holding", SDM_WIRING, SDM_THREE_PHASE_FOUR_WIRES)
+        self.main_meter.set_registers("holding", SDM_ADDRESS, SDM_ADDRESS_1)
         self.hvac_meter = SimulatedDevice("schneider-pm5xxx")
         self.ac = SimulatedDevice("intesis-ac", writable=AC_WRITABLE, on_write=self._checked)
         self.time_s = time_s

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from agent.commands.profiles import profiles_in
 from agent.drivers.profile import BUILT_IN
 
 Captured = pytest.CaptureFixture[str]
@@ -100,3 +101,34 @@ def test_the_list(tmp_path: Path, capsys: Captured) -> None:
         line.split()[0] for line in said.out.splitlines()[1:]
     }
     assert "broken.toml: driver: " in said.err
+
+
+@pytest.mark.parametrize(
+    ("table", "address", "words"),
+    [
+        ("holding", 40001, "address 40001 looks like a register number (4xxxx); on the wire that is 0"),
+        ("input", 30071, "address 30071 looks like a register number (3xxxx); on the wire that is 70"),
+        ("holding", 30071, ""),
+        ("holding", 3059, ""),
+    ],
+)
+def test_register_numbers_are_hinted_at(
+    table: str, address: int, words: str, tmp_path: Path, capsys: Captured
+) -> None:
+    file = tmp_path / "meter.toml"
+    file.write_text(
+        f'driver = "modbus"\ntitle = "x"\nsource = ["y"]\ntable = "{table}"\n[[group]]\nname = "g"\n'
+        f'[[group.point]]\nname = "v"\naddress = {address}\n'
+    )
+    assert main(["profile", "check", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert words in out
+    assert ("register number" in out) is bool(words)
+
+
+def test_a_broken_profile_does_not_keep_a_scan_from_the_others(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "broken.toml").write_text("driver = 1")
+    good = (BUILT_IN / "xy-md02.toml").read_text()
+    (tmp_path / "mine.toml").write_text(good)
+    assert {"mine", "xy-md02"} <= profiles_in(tmp_path).keys()
+    assert f"left out: {tmp_path}/broken.toml: driver: expected" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from agent.commands.read import Run, raw_rows
+from agent.commands.read import Run, number_text, raw_rows
 from agent.demo.modbus_bus import SimulatedBus
 from agent.demo.modbus_line import SimulatedLine
 from tests.drivers.modbus.test_rtu_peers import LibModbus, cable
@@ -50,7 +50,7 @@ async def test_few_registers_are_shown_every_way() -> None:
             *("--count", "2", "--again-s", "0"),
         )
     assert read.code == 0
-    for row in ("10 +u16 +- +110", "10 +u16 +BADC +28160", "10 +u32 +ABCD +7.20907e\\+06", "11 +u16 +- +111"):
+    for row in ("10 +u16 +- +110", "10 +u16 +BADC +28160", "10 +u32 +ABCD +7209071", "11 +u16 +- +111"):
         assert re.search(f"(?m)^{row}$", read.out), row
 
 
@@ -112,3 +112,10 @@ def test_rows_of_eight() -> None:
         "     7 (0x0007)  0000 0001 0002 0003 0004 0005 0006 0007",
         "    15 (0x000f)  0008",
     ]
+
+
+def test_whole_numbers_are_shown_whole() -> None:
+    assert number_text("u64", "ABCD", (0xFFFF, 0xFFFF, 0xFFFF, 0xFFFD)) == str(2**64 - 3)
+    assert number_text("u32", "CDAB", (0x4240, 0x000F)) == "1000000"
+    assert number_text("s32", "ABCD", (0xFFF0, 0xBDC0)) == "-1000000"
+    assert number_text("f32", "ABCD", (0x4B18, 0x967F)) == "9999999"

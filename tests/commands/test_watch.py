@@ -177,3 +177,29 @@ def test_a_screen_holds_what_it_can(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].startswith("\x1b[H" + HEADS[0])
     assert lines[8].startswith("... and 43 more: name the de")
     assert lines[-1].startswith("line b: gone")
+
+
+async def test_the_wrong_scheme_is_said(tmp_path: Path) -> None:
+    """An agent without TLS asked by https, and one with TLS by http (it hangs up on what is no handshake)."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_handshake = await reader.read(1) == b"\x16"
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" if is_handshake else b"")
+        writer.close()
+
+    (tmp_path / "password").write_text("x")
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        for scheme, other in (("https", "http"), ("http", "https")):
+            asked = (
+                "--url",
+                f"{scheme}://{place}",
+                "--user",
+                "a",
+                "--password-file",
+                str(tmp_path / "password"),
+            )
+            watch = await command("watch", *asked, "--once")
+            assert watch.code == 1
+            assert f"use {other}://{place}" in watch.errors

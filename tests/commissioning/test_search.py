@@ -51,12 +51,14 @@ async def test_a_garbled_answer_is_counted() -> None:
     assert search.unread["something garbled came at 9600 8N1"] >= 1
 
 
-async def test_noise_that_answers_once_is_told_as_such() -> None:
+async def test_what_answers_once_and_never_again_is_listed_with_a_hint() -> None:
     async with SimulatedBus(xy_md02(1)) as bus:
         bus.ignores = lambda unit_id, pdu: bus.requests > 1
         found, search = await on_bus(bus.port, (EIGHT_N_ONE,), (1,))
-    assert found == []
-    assert search.unread["unit 1 answered once and never again"] == 1
+    (once,) = found
+    assert once.presence is Presence.ONCE
+    assert "--wait-ms" in row(once)[2]
+    assert search.unread == {}
 
 
 async def test_time_left_is_told_and_falls() -> None:

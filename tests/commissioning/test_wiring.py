@@ -335,3 +335,8 @@ def test_totals() -> None:
 def test_any_numbers_are_survived(readings: list[MeterReading]) -> None:
     check(readings)
     check(readings, PV)
+
+
+def test_voltages_of_next_to_nothing_are_survived() -> None:
+    for volts in ((0.0, 0.0, 5e-324), (5e-324, 5e-324, 5e-324), (0.0, 1e-300, 1e-300)):
+        assert check([MeterReading(volts, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))]) == []

@@ -7,7 +7,7 @@ import aiomqtt
 import orjson
 import pytest
 
-from agent.demo.broker import TELEMETRY, Center, contents
+from agent.demo.broker import OWN_TELEMETRY, TELEMETRY, Center, contents
 
 MESSAGE = orjson.dumps(
     {
@@ -18,6 +18,8 @@ MESSAGE = orjson.dumps(
         "room-101": [{"ts": 1, "values": {"temperature": 23.5}}],
     }
 )
+
+OWN = b'[{"ts": 1, "values": {"up_s": 1.0}}, {"ts": 2, "values": {"up_s": 2.0}}]'
 
 
 def client(center: Center, **options: object) -> aiomqtt.Client:
@@ -39,10 +41,12 @@ async def test_takes_counts_and_passes_on() -> None:
         message = await asyncio.wait_for(anext(subscriber.messages), 5)
         assert (message.topic.value, message.payload) == (TELEMETRY, MESSAGE)
         await publisher.publish(TELEMETRY, b"no JSON", qos=1)
+        await publisher.publish(OWN_TELEMETRY, OWN, qos=1)
         await publisher.publish("v1/gateway/connect", b"{}", qos=1)
+    assert center.own_readings == 2
     assert (center.messages, center.readings, center.values, center.malformed) == (2, 3, 4, 1)
     assert heard == [
-        (TELEMETRY, MESSAGE), (TELEMETRY, b"no JSON"), ("v1/gateway/connect", b"{}"),
+        (TELEMETRY, MESSAGE), (TELEMETRY, b"no JSON"), (OWN_TELEMETRY, OWN), ("v1/gateway/connect", b"{}"),
     ]  # fmt: skip
 
 

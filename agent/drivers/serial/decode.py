@@ -51,7 +51,14 @@ class Refused(NamedTuple):
 class Decoder:
     """The state of one wire: what is half read, and how often what went wrong."""
 
-    def __init__(self, profile: SerialProfile, counters: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        profile: SerialProfile,
+        counters: Counter[str] | None = None,
+        lacks: Callable[[str, Sequence[str]], None] = lambda _, __: None,
+    ) -> None:
+        """`lacks` is told the id of a frame and the keys of the profile that it has not; they are NaN."""
+        self._lacks = lacks
         self.counters: Counter[str] = Counter() if counters is None else counters
         self._profile = profile
         self._framer = _framer(profile, self.counters)
@@ -77,9 +84,13 @@ class Decoder:
             group = self._group(content)
             points = self._profile.group[group].point
             values = [_value(content, point, self._profile) for point in points]
-            if all(map(math.isnan, values)) and isinstance(content, Mapping) and _lacks(content, points):
+            missing = _missing(content, points) if isinstance(content, Mapping) else []
+            if len(missing) == len(points):
                 return Refused("malformed", f"has none of the keys of its profile: {_shown(body)}")
-            return Decoded(_text_at(content, self._profile.id), group, values)
+            name = _text_at(content, self._profile.id)
+            if missing:
+                self._lacks(name, missing)
+            return Decoded(name, group, values)
         except _UnusableError as error:
             return Refused(error.counter, f"{error} in {_shown(body)}")
 
@@ -140,8 +151,9 @@ def _fields(frame: TextFrame, body: bytes) -> Sequence[str] | Mapping[str, Any]:
     return {key.strip(): value.strip() for key, found, value in pairs if found}
 
 
-def _lacks(content: Mapping[str, Any], points: Sequence[SerialPoint]) -> bool:
-    return all(_at_key(content, point.key or point.name) is None for point in points)
+def _missing(content: Mapping[str, Any], points: Sequence[SerialPoint]) -> list[str]:
+    keys = [point.key or point.name for point in points]
+    return [key for key in keys if _at_key(content, key) is None]
 
 
 def _at_key(content: Mapping[str, Any], key: str) -> Any:

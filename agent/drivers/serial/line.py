@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -88,6 +89,8 @@ class _Module:
         self.silence_s = options.silence_s
         self.heard_s = [0.0] * len(self.groups)
         self.frames = 0
+        self.missing = Episode(log, f"device {options.name}")
+        self.counters: Counter[str] = Counter()
         self.troubles = [Episode(log, f"device {options.name}, group {group.name}") for group in self.groups]
 
 
@@ -129,7 +132,8 @@ class SerialLines(ReadOnly):
             "connected": self._is_open,
             "counters": dict(self.counters),
             "devices": {
-                module.groups[0].device.name: {"frames": module.frames} for module in self._modules.values()
+                module.groups[0].device.name: {"frames": module.frames, **module.counters}
+                for module in self._modules.values()
             },
         }
 
@@ -138,7 +142,7 @@ class SerialLines(ReadOnly):
         loop = asyncio.get_running_loop()
         port = await open_port(self._options)
         gone: asyncio.Future[None] = loop.create_future()
-        self._decoder = Decoder(self._profile, self.counters)
+        self._decoder = Decoder(self._profile, self.counters, self._say_missing)
         self._start_listening(loop.time())
         fd = port.fileno()
         self._is_open = True
@@ -215,7 +219,17 @@ class SerialLines(ReadOnly):
         module.frames += 1
         module.troubles[decoded.group].ended()
         self.episode.ended()
-        return Reading(module.groups[decoded.group], self._now_ms(), decoded.values, Quality.GOOD)
+        group = module.groups[decoded.group]
+        if all(map(math.isnan, decoded.values)):
+            return group.bad(self._now_ms())
+        return Reading(group, self._now_ms(), decoded.values, Quality.GOOD)
+
+    def _say_missing(self, name: str, missing: Sequence[str]) -> None:
+        """Count, and say once, that values of the profile do not come; those that do are good."""
+        if module := self._modules.get(name) or self._modules.get(""):
+            for counters in (self.counters, module.counters):
+                counters["missing_point"] += len(missing)
+            module.missing.failed(f"does not send {', '.join(missing)[:80]}, which its profile has")
 
     def _publish_silence(self, publish: Callable[[Sequence[Reading]], None], now_s: float) -> None:
         for module in self._modules.values():

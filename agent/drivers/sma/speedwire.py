@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import math
 import socket
 import struct
 import time
@@ -120,6 +121,8 @@ class _Meter:
         self.datagrams = 0
         self.ticker_ms: int | None = None
         self.trouble = Episode(log, f"device {options.name}")
+        self.missing = Episode(log, f"device {options.name}")
+        self.counters: Counter[str] = Counter()
 
     def readings(self, datagram: Datagram, time_ms: int, now_s: float) -> list[Reading]:
         """The groups that are due, from this datagram; the grid of a group does not drift."""
@@ -129,8 +132,19 @@ class _Meter:
                 continue
             self.due_s[at] = _next_due(self.due_s[at], declared.interval_s, now_s)
             values = [_value(datagram.items, point) for point in declared.point]
-            readings.append(Reading(self.groups[at], time_ms, values, Quality.GOOD))
+            self._say_missing(declared, datagram.items)
+            if all(map(math.isnan, values)):
+                readings.append(self.groups[at].bad(time_ms))
+            else:
+                readings.append(Reading(self.groups[at], time_ms, values, Quality.GOOD))
         return readings
+
+    def _say_missing(self, declared: SmaGroup, items: Mapping[str, int]) -> None:
+        """Count, and say once, that values of the profile do not come; those that do are good."""
+        missing = [point.name for point in declared.point if not set(_items(point)) <= items.keys()]
+        if missing:
+            self.counters["missing_point"] += len(missing)
+            self.missing.failed(f"does not send {', '.join(missing)[:80]}, which its profile has")
 
 
 def _next_due(due_s: float, interval_s: float, now_s: float) -> float:
@@ -139,9 +153,12 @@ def _next_due(due_s: float, interval_s: float, now_s: float) -> float:
     return due_s + interval_s * (int((now_s - due_s) / interval_s) + 1) if due_s else now_s + interval_s
 
 
+def _items(point: SmaPoint) -> list[str]:
+    return [name for name in (point.item, point.plus, point.minus) if name]
+
+
 def _value(items: Mapping[str, int], point: SmaPoint) -> float:
-    wanted = [name for name in (point.item, point.plus, point.minus) if name]
-    if any(name not in items for name in wanted):
+    if any(name not in items for name in _items(point)):
         return NAN
     raw = items[point.item] + items.get(point.plus, 0) - items.get(point.minus, 0)
     return raw / point.divisor
@@ -188,7 +205,9 @@ class SmaSpeedwire(ReadOnly):
             "where": f"udp {self._options.port} {self._options.multicast_group or 'unicast'}",
             "connected": self._is_open,
             "counters": dict(self.counters),
-            "devices": {meter.options.name: {"datagrams": meter.datagrams} for meter in self._meters},
+            "devices": {
+                meter.options.name: {"datagrams": meter.datagrams, **meter.counters} for meter in self._meters
+            },
         }
 
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 from agent.drivers.command import WriteFailed
 from agent.drivers.udp.commands import Commands
-from agent.drivers.udp.intake import Intake, Now
+from agent.drivers.udp.intake import Intake
 from agent.drivers.udp.keys import FaultyKeys, Key, read_keys
 from agent.drivers.udp.ledger import Ledger, Marks
-from agent.drivers.udp.message import DATAGRAM_BYTES_MAX, Address
+from agent.drivers.udp.message import DATAGRAM_BYTES_MAX, Address, Now
 from agent.drivers.udp.options import UdpOptions, UdpProfile
 from agent.drivers.udp.session import Module
 from agent.model import Group, Reading

@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hmac import compare_digest
+from math import isnan
 from typing import Any, NamedTuple
 
 from agent.drivers.udp import packed, text
 from agent.drivers.udp.keys import TAG_BYTES, Key
 from agent.drivers.udp.ledger import Mark, Marks
-from agent.drivers.udp.message import DATAGRAM_BYTES_MAX, Address, Clean, Data, Form, Result, Sample, finite
-from agent.drivers.udp.packed import (
-    DATA,
-    DATA_BYTES_MIN,
-    DATA_MARK,
-    FLOAT64,
-    WANTS_ACK,
-    decimals,
+from agent.drivers.udp.message import (
+    DATAGRAM_BYTES_MAX,
+    Address,
+    Clean,
+    Data,
+    Form,
+    Now,
+    Reply,
+    Result,
+    Sample,
+    finite,
 )
+from agent.drivers.udp.packed import DATA, DATA_BYTES_MIN, DATA_MARK, FLOAT64, WANTS_ACK, decimals
 from agent.drivers.udp.refusal import Refusals, Refused
 from agent.drivers.udp.session import NO_BOOT, Module, Session
 from agent.drivers.udp.window import FULL, WINDOW, SampleRecord, Verdict
@@ -37,19 +42,6 @@ _data_head = DATA.unpack_from
 
 
 AHEAD_MS_MAX = 5000  # nothing was sent in the future: such a clock is wrong
-
-
-class Now(NamedTuple):
-    """Unix time in ms for stamps, right as far as we know if `certain`; monotonic seconds for distances."""
-
-    unix_ms: int
-    s: float
-    certain: bool = True
-
-
-class Reply(NamedTuple):
-    data: bytes
-    address: Address
 
 
 class _Held(NamedTuple):
@@ -216,11 +208,11 @@ class Intake:
         if "result" in body:
             self._answered(session, text.read_result(body))
             return
-        unknown: list[str] = []
-        data = text.read_data(body, session.module.index, unknown)
+        keys = text.Keys([], set())
+        data = text.read_data(body, session.module.index, keys)
         session.form = Form.JSON
         self._take_data(session, data, source, len(datagram), now)
-        self._say_unknown(session.module, unknown)
+        self._say_keys(session.module, keys)
 
     def _signer(self, key_id: int, body: bytes, tag: bytes) -> Session:
         """Whose datagram it is, proven."""
@@ -287,7 +279,11 @@ class Intake:
             quality = sample[2]
             if quality:
                 quality = _QUALITIES[quality if quality < best else best]
-                append(Reading(group, sent_ms - sample[1], clean(sample[3:]), quality))
+                values = clean(sample[3:])
+                if values[0] != values[0] and all(map(isnan, values)):
+                    append(group.bad(sent_ms - sample[1]))
+                else:
+                    append(Reading(group, sent_ms - sample[1], values, quality))
             else:
                 append(group.bad(sent_ms - sample[1]))
         if record.lost > lost:
@@ -325,18 +321,22 @@ class Intake:
             raise Refused("unsigned_refused", f"expected a signature of {name!r}: it has a key")
         if "samples" in body:
             raise Refused("malformed", "samples: expected a signature behind them, or 'values' instead")
-        unknown: list[str] = []
-        data = text.read_data(body, module.index, unknown)
+        keys = text.Keys([], set())
+        data = text.read_data(body, module.index, keys)
+        if keys.missing == module.index.keys() and data.samples[0][2]:
+            raise Refused("malformed", f"values: expected some of {name!r}, found {keys.unknown[:8]}"[:200])
         if module.is_repeated(data.seq, data.unix_ms, now.s):
             raise Refused("repeated", f"seq {data.seq} of {name!r} came before")
         self._count(module, "unsigned")
-        self._say_unknown(module, unknown)
+        module.datagrams += 1
+        self._say_keys(module, keys)
         time_ms = data.unix_ms
         if not (self._skew_ms_max >= now.unix_ms - time_ms >= -AHEAD_MS_MAX and now.certain):
             time_ms, _ = self._arrived_ms(module, time_ms, now)
         for sample in data.samples:
             reading = Reading(module.group, time_ms, sample[3:], Quality.UNCERTAIN)
-            self._readings.append(reading if sample[2] > Quality.BAD else module.group.bad(time_ms))
+            is_bad = not sample[2] or all(map(isnan, sample[3:]))
+            self._readings.append(module.group.bad(time_ms) if is_bad else reading)
         module.heard_s, module.valid_s = now.s, data.valid_s
 
     def _answered(self, session: Session, result: Result) -> None:
@@ -346,10 +346,10 @@ class Intake:
                 "unexpected_result", f"no command {result.id} is under way to {session.module.id!r}"
             )
 
-    def _say_unknown(self, module: Module, keys: Sequence[str]) -> None:
-        for key in keys:
-            self._count(module, "unknown_point")
-            module.unknown_key.failed(f"sends {key[:40]!r}, not in its profile; its other values are kept")
+    def _say_keys(self, module: Module, keys: text.Keys) -> None:
+        """Count, and say once, what the module sends beside its profile, and what it does not send of it."""
+        for counter, count in module.say_keys(keys.unknown, keys.missing):
+            self._count(module, counter, count)
 
     def _count(self, module: Module, counter: str, more: int = 1) -> None:
         self.counters[counter] += more

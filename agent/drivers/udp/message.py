@@ -93,3 +93,16 @@ def finite(values: Sequence[float]) -> Sequence[float]:
     if math.isfinite(sum(values)):
         return values
     return [value if math.isfinite(value) else NAN for value in values]
+
+
+class Now(NamedTuple):
+    """Unix time in ms for stamps, right as far as we know if `certain`; monotonic seconds for distances."""
+
+    unix_ms: int
+    s: float
+    certain: bool = True
+
+
+class Reply(NamedTuple):
+    data: bytes
+    address: Address

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple, Protocol
 
 from agent.drivers.udp.keys import Key
@@ -68,6 +68,7 @@ class Module:
         self.datagrams = 0  # that were used
         self.newest_unix_ms = 0  # by its own clock, looked at while ours may be wrong
         self.trouble = Episode(log, f"device {options.name}")
+        self.missing_key = Episode(log, f"device {options.name}")
         self.unknown_key = Episode(log, f"device {options.name}")
         self.sessions: Sequence[Session] = ()  # one for each key
         self.session: Session | None = None  # the one that it used last
@@ -75,6 +76,17 @@ class Module:
         self.heard_s = self.told_s = 0.0  # when it, or its silence, was last published
         self.valid_s = 0  # how long it says that its values stand; 0: as configured
         self._recent: deque[tuple[int, int, float]] = deque(maxlen=UNSIGNED_RECENT)
+
+    def say_keys(self, unknown: Sequence[str], missing: Set[str]) -> Iterator[tuple[str, int]]:
+        """Say once what does not meet the profile; what to count of it, by counter."""
+        if unknown:
+            yield "unknown_point", len(unknown)
+            text = f"sends {unknown[0][:40]!r}, not in its profile; its other values are kept"
+            self.unknown_key.failed(text)
+        if missing:
+            yield "missing_point", len(missing)
+            names = ", ".join(sorted(missing))[:80]
+            self.missing_key.failed(f"does not send {names}, which its profile has")
 
     def is_repeated(self, seq: int, ts: int, now_s: float) -> bool:
         """Whether this unsigned datagram came a moment ago; if not, it is remembered."""

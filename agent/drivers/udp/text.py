@@ -89,14 +89,21 @@ def module_id(body: Mapping[str, Any]) -> str:
     return name
 
 
-def read_data(body: Mapping[str, Any], index: Mapping[str, int], unknown: list[str]) -> Data:
-    """The samples in a JSON object; `index` places each key. Keys it lacks are added to `unknown`."""
+class Keys(NamedTuple):
+    """What of the keys of a datagram and those of its profile does not meet; filled while it is read."""
+
+    unknown: list[str]
+    missing: set[str]
+
+
+def read_data(body: Mapping[str, Any], index: Mapping[str, int], keys: Keys) -> Data:
+    """The samples in a JSON object; `index` places each key. What does not meet is added to `keys`."""
     seq = _whole(body, "seq", NUMBER_MAX)
     unix_ms = _whole(body, "ts", UNIX_MS_MAX, 0)
     if "samples" in body:
-        samples = [_sample(each, index, unknown) for each in _samples(body)]
+        samples = [_sample(each, index, keys) for each in _samples(body)]
     else:
-        samples = [(seq, 0, _quality(body), *_values(body, index, unknown))]
+        samples = [(seq, 0, _quality(body), *_values(body, index, keys))]
     oldest = min((int(sample[0]) for sample in samples), default=seq)
     return Data(
         _whole(body, "boot", NUMBER_MAX, 0),
@@ -122,9 +129,9 @@ def _samples(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return samples
 
 
-def _sample(body: Mapping[str, Any], index: Mapping[str, int], unknown: list[str]) -> Sample:
+def _sample(body: Mapping[str, Any], index: Mapping[str, int], keys: Keys) -> Sample:
     number, age_ms = _whole(body, "n", NUMBER_MAX), _whole(body, "age_ms", AGE_MS_MAX, 0)
-    return (number, age_ms, _quality(body), *_values(body, index, unknown))
+    return (number, age_ms, _quality(body), *_values(body, index, keys))
 
 
 def _quality(body: Mapping[str, Any]) -> int:
@@ -134,7 +141,7 @@ def _quality(body: Mapping[str, Any]) -> int:
     return _QUALITIES[word]
 
 
-def _values(body: Mapping[str, Any], index: Mapping[str, int], unknown: list[str]) -> Sequence[float]:
+def _values(body: Mapping[str, Any], index: Mapping[str, int], keys: Keys) -> Sequence[float]:
     sent = body.get("values")
     if not isinstance(sent, dict):
         raise Refused("malformed", f"values: expected an object, found {_shown(sent)}")
@@ -142,9 +149,10 @@ def _values(body: Mapping[str, Any], index: Mapping[str, int], unknown: list[str
     for key, value in sent.items():
         at = index.get(key)
         if at is None:
-            unknown.append(key)
+            keys.unknown.append(key)
         else:
             values[at] = _number(key, value)
+    keys.missing.update(index.keys() - sent.keys())
     return values
 
 

@@ -102,8 +102,9 @@ async def test_trouble_is_said_once_and_counted(caplog: pytest.LogCaptureFixture
         await until(lambda: heard)
         assert driver.counters["malformed"] == 2
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == 1
-    assert "others like it: counter 'malformed'" in warnings[0]
+    assert len(warnings) == 2
+    assert "device module: does not send bme.t" in warnings[0]
+    assert "others like it: counter 'malformed'" in warnings[1]
 
 
 async def test_failing_checks_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -220,3 +221,28 @@ def test_devices_that_cannot_be_told_apart_are_a_fault() -> None:
     text = 'expected "": the profile p does not say where a frame carries an id'
     assert list(wire_faults(named, {"p": PLAIN})) == [("device[0].id", text), ("device[1].id", text)]
     assert list(wire_faults(named, {"p": KEYED})) == []
+
+
+async def test_values_that_do_not_come_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(JSON) as (driver, wire, heard):
+        wire.send(b'{"h": 0.5}\n{"h": 0.25}\n')
+        await until(lambda: len(heard) == 2)
+        statistics = driver.statistics()
+    assert heard[0].quality is Quality.GOOD
+    missing = len(driver.groups[0].points) - 1
+    assert statistics["devices"]["module"] == {"frames": 2, "missing_point": 2 * missing}
+    assert statistics["counters"]["missing_point"] == 2 * missing
+    assert sum("does not send" in each.message for each in caplog.records if each.levelname == "WARNING") == 1
+
+
+async def test_a_frame_without_one_value_that_can_be_had_is_bad() -> None:
+    profile = SerialProfile.model_validate(
+        {
+            **{"driver": "serial", "title": "t", "source": ["s"], "frame": {"format": "json"}},
+            "group": [{"name": "g", "point": [{"name": "t", "invalid": ["err"]}]}],
+        }
+    )
+    async with listening(profile) as (_, wire, heard):
+        wire.send(b'{"t": "err"}\n')
+        await until(lambda: heard)
+        assert heard[0].quality is Quality.BAD

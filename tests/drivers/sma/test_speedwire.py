@@ -121,7 +121,9 @@ async def test_what_is_not_a_known_meters_is_counted_and_said_once(
         "datagrams": 7, "malformed": 2, "other_protocol": 1, "unknown_device": 2, "repeated": 1
     }  # fmt: skip
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == 2
+    assert len(warnings) == 3
+    assert sum("meter: does not send frequency" in text for text in warnings) == 1
+    assert driver.statistics()["devices"]["meter"] == {"datagrams": 1, "missing_point": 1}
     assert any("found serial_number = 7, susy_id = 349" in text for text in warnings)
 
 
@@ -172,6 +174,12 @@ def test_groups_keep_their_own_grid_and_the_ticker_is_no_time() -> None:
             counts[reading.group] += 1
             assert reading.time_ms == NOW_MS
     assert counts == {fast: 100, slow: 10}
+
+
+def test_a_datagram_without_one_of_the_values_is_bad() -> None:
+    driver = line()
+    empty = decode(DATAGRAM)._replace(items={"99.4.0": 1})
+    assert {reading.quality for reading in driver.readings(empty, 1.0)} == {Quality.BAD}
 
 
 def test_meters_are_told_apart_by_their_numbers() -> None:

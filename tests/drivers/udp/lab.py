@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from agent.drivers.udp import UdpModules, UdpOptions, UdpProfile
-from agent.drivers.udp.intake import Intake, Now
+from agent.drivers.udp.intake import Intake
 from agent.drivers.udp.keys import Key
 from agent.drivers.udp.ledger import Mark, Marks
+from agent.drivers.udp.message import Now
 from agent.drivers.udp.options import UdpDeviceOptions
 from agent.drivers.udp.session import Module
 from agent.model import Reading

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.drivers.udp import text
-from agent.drivers.udp.intake import AHEAD_MS_MAX, Intake, Now
+from agent.drivers.udp.intake import AHEAD_MS_MAX, Intake
 from agent.drivers.udp.keys import Key
+from agent.drivers.udp.message import Now
 from agent.drivers.udp.packed import Layout
 from agent.model import Quality
 
@@ -119,7 +120,8 @@ def test_json_with_samples_and_a_key_that_the_profile_lacks() -> None:
     assert (one.time_ms, two.time_ms) == (NOW_MS - 500, NOW_MS)
     assert one.values[0] == 1
     assert all(map(math.isnan, two.values))
-    assert core.counters == {"unknown_point": 1}
+    assert (one.quality, two.quality) == (Quality.GOOD, Quality.BAD)
+    assert core.counters == {"unknown_point": 1, "missing_point": 2}
 
 
 # ---------------------------------------------------------------- once, and in any order
@@ -254,11 +256,44 @@ def test_unsigned_is_refused_unless_allowed_and_then_marked() -> None:
     assert (reading.time_ms, reading.quality) == (NOW_MS - 5, Quality.UNCERTAIN)
     assert first_values([reading]) == [21.5]
     assert allowed.take(plain(ts=NOW_MS - 5)) == []  # the same again
-    assert allowed.counters == {"unsigned": 1, "repeated": 1}
+    assert allowed.counters == {"unsigned": 1, "repeated": 1, "missing_point": 1}
+    assert allowed.intake.modules["mod-1"].datagrams == 1
     assert allowed.take(plain(id="mod-9")) == []
     assert allowed.take(plain(seq=2, values=None, samples=[])) == []
-    assert allowed.counters == {"unsigned": 1, "repeated": 1, "unknown_device": 1, "malformed": 1}
+    assert allowed.counters == {
+        "unsigned": 1,
+        "repeated": 1,
+        "missing_point": 1,
+        "unknown_device": 1,
+        "malformed": 1,
+    }
     assert allowed.replies == []
+
+
+@pytest.mark.parametrize("values", [{"volt": 3}, {}])
+def test_an_unsigned_datagram_without_a_known_key_replaces_nothing(values: dict[str, float]) -> None:
+    core = Core(unsigned=True)
+    assert core.take(plain(values=values)) == []
+    assert core.counters == {"malformed": 1}
+    (said,) = core.take(plain(seq=2, values=values, quality="bad"))
+    assert said.quality is Quality.BAD
+    (said,) = core.take(plain(seq=3, values={"temperature": None}))
+    assert said.quality is Quality.BAD
+
+
+def test_packed_values_of_which_none_can_be_had_are_bad() -> None:
+    (reading,) = Core().take(datagram(sender(), (math.nan, math.nan)))
+    assert reading.quality is Quality.BAD
+
+
+def test_what_a_module_does_not_send_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    core = Core()
+    for seq in (1, 2):
+        (reading,) = core.take(signed(seq=seq))
+        assert reading.quality is Quality.GOOD
+    assert core.counters == {"missing_point": 2}
+    warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert ["does not send" in each.message for each in warnings] == [True]
 
 
 def test_an_unsigned_module_that_restarts_counts_from_one_again() -> None:
@@ -267,7 +302,7 @@ def test_an_unsigned_module_that_restarts_counts_from_one_again() -> None:
     assert core.take(plain(seq=1)) == []  # doubled on its way
     core.now = core.now._replace(s=core.now.s + 3)
     assert len(core.take(*(plain(seq=at) for at in (1, 2, 3)))) == 3
-    assert core.counters == {"unsigned": 6, "repeated": 1}
+    assert core.counters == {"unsigned": 6, "repeated": 1, "missing_point": 6}
 
 
 BAD = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.drivers.udp.intake import HELD_MAX, Now
+from agent.drivers.udp.intake import HELD_MAX
 from agent.drivers.udp.keys import Key
 from agent.drivers.udp.ledger import Marks
+from agent.drivers.udp.message import Now
 
 from .lab import KEY, NOW_MS, Core, datagram, first_values, sender
 
