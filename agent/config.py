@@ -81,6 +81,7 @@ class Config(NamedTuple):
     options: ConfigFile
     data_dir: Path
     profiles: dict[str, BaseModel]
+    in_memory: str = ""  # why data_dir is not the one of the options but stands in for it, in memory
 
 
 def load(file: Path) -> Config:

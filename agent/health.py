@@ -16,6 +16,7 @@ from agent.drivers import Driver
 from agent.hub import Hub, Listener
 from agent.model import NAN, Device, Group, Kind, Point, Quality, Reading
 from agent.store import Store
+from agent.store.state import StoreState
 from agent.uplink import Uplink
 
 LAG_PROBE_S = 0.5
@@ -141,14 +142,14 @@ class Health:
             f"{self._rates.values_per_s:.0f} values/s",
             f"{self._backlog()} readings to deliver",
         ]
-        parts += ["the store cannot commit"] if self._store.state.failing else []
+        parts += [_failure(self._store.state)] if self._store.state.failing else []
         parts += [] if self._stamps.trusted else ["clock not trusted yet"]
         return ", ".join(parts)
 
     def status(self) -> Mapping[str, Any]:
         """All of it by name, for the page, the CLI and a probe; `healthy` is false with `reasons`."""
         state = self._store.state
-        reasons = ["the store cannot commit"] if state.failing else []
+        reasons = [_failure(state)] if state.failing else []
         if self._lag_ms_max > LAG_HEALTHY_MS_MAX:
             reasons.append(f"the event loop was held up for {self._lag_ms_max:.0f} ms")
         return {
@@ -169,6 +170,12 @@ class Health:
                 for line, statistics in zip(self._lines, self._line_statistics(), strict=True)
             ],
         }
+
+
+def _failure(state: StoreState) -> str:
+    if state.in_memory:
+        return f"the readings are in memory only: {state.in_memory}"
+    return "the store cannot commit"
 
 
 def line_groups(lines: Sequence[Driver], own: Group) -> list[Group]:

@@ -59,6 +59,7 @@ class Service:
         self._health: Health | None = None
         self._notifier = Notifier()
         self.url = ""
+        self.moves = False
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -68,6 +69,11 @@ class Service:
     def stop(self) -> None:
         """End `run` in good order."""
         self._stopping.set()
+
+    def move(self) -> None:
+        """End `run` like `stop`, to be run again in another folder: the process stays."""
+        self.moves = True
+        self.stop()
 
     async def run(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start everything, await `ready` beside it, and keep it running until told to stop.
@@ -87,7 +93,7 @@ class Service:
         async with AsyncExitStack() as stack:
             stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
-                Store(self._config.data_dir / "readings.db", options.store)
+                Store(self._config.data_dir / "readings.db", options.store, in_memory=self._config.in_memory)
             )
             hub.listen(store.append)
             uplink_dir = self._config.data_dir / "uplinks"
@@ -169,7 +175,8 @@ class Service:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
-            self._notifier.send(STOPPING=1)
+            if not self.moves:
+                self._notifier.send(STOPPING=1)
             # The lines are still up: what was commanded is given back before they go.
             running["dispatch"].cancel()
             await dispatch.relinquish()

@@ -75,7 +75,8 @@ ALLOWED = {
     "demo.run": {"config", "server", "service"},
     "commands.doctor": {"deploy", "doctor"},
     "commands.service": {"", "config", "deploy", "status_file"},
-    "commands.agent": {"config", "demo.run", "logs", "service"},
+    "sheltered": {"config", "service", "store"},
+    "commands.agent": {"config", "demo.run", "logs", "sheltered"},
     "commands": {
         "client",
         "model",

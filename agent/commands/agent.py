@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.commands.terminal import EXIT_FAILED, EXIT_WELL, run
 from agent.config import load
 from agent.logs import start_logging
-from agent.service import Service
+from agent.sheltered import run_anywhere
 
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
@@ -40,7 +40,7 @@ def add_to(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     start_logging(config.options.agent.log_level, config.options.agent.log_format)
-    run(Service(config).run())
+    run(run_anywhere(config))
     return EXIT_WELL
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import aiosqlite
 
 from agent.config import load
-from agent.model import Reading
 from agent.store import Store, StoreOptions
 from agent.store.backup import back_up, restore
+from agent.store.joining import unknown
 from agent.store.salvage import Findings, copy_of, salvaged
 from agent.store.schema import migrate
 
@@ -90,7 +90,7 @@ async def _salvage(target: Path, source: Path, options: StoreOptions) -> tuple[F
         copy = await asyncio.to_thread(copy_of, source, Path(folder), _empty_store)
         async with Store(target, options) as store:
             for step in salvaged(copy, findings):
-                new = await _unknown(store, step)
+                new = await unknown(store, step)
                 store.append(new)
                 await store.commit()
                 if store.state.failing:
@@ -100,19 +100,6 @@ async def _salvage(target: Path, source: Path, options: StoreOptions) -> tuple[F
                 print(f"\r{added} readings", end="", file=sys.stderr)
     print(file=sys.stderr)
     return findings, added
-
-
-async def _unknown(store: Store, readings: list[Reading]) -> list[Reading]:
-    """Those of `readings` that the store has not got."""
-    times: dict[str, set[int]] = {}
-    for reading in readings:
-        ids = reading.group.point_ids
-        times.setdefault(ids[0] if ids else "", set()).add(reading.time_ms)
-    known: set[tuple[str, int]] = set()
-    for point, wanted in times.items():
-        async for part in store.columns([point], min(wanted), max(wanted) + 1):
-            known |= {(point, time_ms) for time_ms in part.time_ms.tolist() if time_ms in wanted}
-    return [each for each in readings if (next(iter(each.group.point_ids), ""), each.time_ms) not in known]
 
 
 def _empty_store(file: Path, page_bytes: int) -> None:

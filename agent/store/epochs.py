@@ -30,6 +30,22 @@ class Stamps(NamedTuple):
     held_since_boot_ms: int | None
 
 
+class Epoch(NamedTuple):
+    """Readings stamped in this boot, `offset_ms` ahead of its time since boot."""
+
+    boot_id: str
+    offset_ms: int
+    trusted: bool
+
+
+async def newest_epoch(disk: Disk) -> Epoch | None:
+    """The one that readings are stamped in now; None if none has begun."""
+    newest = "SELECT boot_id, offset_ms, trusted FROM epoch ORDER BY first_seq DESC LIMIT 1"
+    async with disk.transaction() as db:
+        rows = list(await db.execute_fetchall(newest))
+    return Epoch(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
+
+
 async def stamps(disk: Disk, boot_id: str, until_ms: int) -> Stamps:
     """What earlier runs stamped; nothing later than `until_ms` is believed, nor what is held back."""
     held = (

@@ -9,7 +9,8 @@ class StoreState(NamedTuple):
     """What the store holds. `discarded_*` count readings that were given up since the file was made;
     `held` are those that wait for a clock that can be trusted. `pressure` says what room costs now: ""
     nothing, "history" what was delivered, "unsent" what was not, "refusing" what is new. `moved_aside`
-    names the broken file that a new one was started for, "" if none was."""
+    names the broken file that a new one was started for, "" if none was. `in_memory` says why the file is in
+    memory only, "" if it is on the disk."""
 
     last_seq: int
     committed_seq: int
@@ -21,3 +22,4 @@ class StoreState(NamedTuple):
     failing: bool
     pressure: str = ""
     moved_aside: str = ""
+    in_memory: str = ""

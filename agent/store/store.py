@@ -48,8 +48,14 @@ class Store:
     """See the module. Enter it, `append` from the hub, keep `run` running, leave it last."""
 
     def __init__(
-        self, file: Path, options: StoreOptions | None = None, chunk_size: ChunkSize | None = None
+        self,
+        file: Path,
+        options: StoreOptions | None = None,
+        chunk_size: ChunkSize | None = None,
+        *,
+        in_memory: str = "",
     ) -> None:
+        self._in_memory = in_memory
         self._options = options = options or StoreOptions()
         self._disk = self.disk = Disk(file)
         self.outbox = Outbox()
@@ -150,10 +156,16 @@ class Store:
             *self._budget.discarded,
             self.last_seq - self.released_seq,
             self._commits,
-            self._episode.failures > 0,
+            self._episode.failures > 0 or bool(self._in_memory),
             self._budget.pressure,
             self._disk.moved_aside,
+            self._in_memory,
         )
+
+    def discarded_elsewhere(self, other: StoreState) -> None:
+        """Count as given up what `other` gave up."""
+        sent, unsent = self._budget.discarded
+        self._budget.discarded = Discarded(sent + other.discarded_sent, unsent + other.discarded_unsent)
 
     async def run(self) -> None:
         """Commit for ever; seal what is old and keep the file within its bounds beside it."""

@@ -1,0 +1,120 @@
+"""The readings of one store brought into another: numbered anew, with what became of each of them.
+
+Doing it again does no harm: what the target has already is not added twice.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from agent.model import Reading
+from agent.store import ledger
+from agent.store.epochs import newest_epoch
+from agent.store.options import StoreOptions
+from agent.store.outbox import Outbox
+from agent.store.progress import Span
+from agent.store.sealed import Numbered
+from agent.store.store import Store
+
+READINGS_PER_STEP = 10_000
+Spans = Mapping[str, Sequence[Span]]
+
+
+async def join(source: Path, target: Path, options: StoreOptions) -> int:
+    """Add the readings of the file `source` to `target`, neither of which is open; how many were new.
+
+    Both exist, or are made, and are of this boot: what `source` holds back is held back in `target`. OSError if the target takes no
+    more; `source` stays as it is, so that it can be tried again.
+    """
+    try:
+        async with Store(source, options) as old, Store(target, options) as new:
+            return await _join(old, new)
+    except sqlite3.Error as error:
+        raise OSError(f"{target}: the readings of {source} cannot be added: {error}") from error
+
+
+async def _join(old: Store, new: Store) -> int:
+    added, seq, seen = 0, 0, Counter[ledger.Key]()
+    epoch = await newest_epoch(old.disk)
+    if epoch is not None:
+        await new.begin_epoch(epoch.boot_id, epoch.offset_ms, trusted=epoch.trusted)
+    done = _delivered(old.outbox, old.last_seq)
+    while step := await old.read_after(seq, READINGS_PER_STEP):
+        seq = step[-1][0]
+        seen.update((each.time_ms // ledger.HOUR_MS, each.group.device.name, "acquired") for _, each in step)
+        added += await _add(new, step, done)
+        await new.upkeep.once()
+    counts = Counter(await _counted(old))
+    counts.subtract(seen)  # these the target has counted by itself
+    new.ledger.add(counts)
+    new.discarded_elsewhere(old.state)
+    await _commit(new)
+    return added
+
+
+async def _add(new: Store, step: Sequence[Numbered], done: Spans) -> int:
+    fresh = set(map(id, await unknown(new, [reading for _, reading in step])))
+    wanted = [(seq, reading) for seq, reading in step if id(reading) in fresh]
+    first = new.last_seq + 1
+    new.append([reading for _, reading in wanted])
+    for name, spans in done.items():
+        new.outbox.progress(name)
+        for start, end in _numbered_anew([seq for seq, _ in wanted], spans, first):
+            new.outbox.passed(name, start, end)
+    await _commit(new)
+    return len(wanted)
+
+
+async def _commit(store: Store) -> None:
+    await store.commit()
+    if store.state.failing:
+        raise OSError("the disk takes no more")
+
+
+def _delivered(outbox: Outbox, last: int) -> dict[str, list[Span]]:
+    """What each uplink has delivered up to `last`; a device that is held back counts for all of them, since
+    twice is better than never."""
+    done = {}
+    for name in [each for each in outbox.under("") if "/" not in each]:
+        progress = outbox.progress(name)
+        for part in outbox.under(f"{name}/"):
+            for span in outbox.progress(part).spans(last):
+                progress = progress.again(*span)
+        done[name] = progress.passed_of(1, last)
+    return done
+
+
+def _numbered_anew(seqs: Sequence[int], spans: Sequence[Span], first: int) -> Iterator[Span]:
+    """Where `spans` are, once `seqs` are numbered from `first` on."""
+    for start, end in spans:
+        at, beyond = bisect_left(seqs, start), bisect_right(seqs, end)
+        if at < beyond:
+            yield first + at, first + beyond - 1
+
+
+async def _counted(store: Store) -> ledger.Deltas:
+    """The whole ledger of `store`."""
+    await _commit(store)
+    return {
+        (hour, device, account): count
+        for hour, packed in await store.disk.ledger_rows(0, 2**40)
+        for device, accounts in ledger.unpack(packed).items()
+        for account, count in accounts.items()
+    }
+
+
+async def unknown(store: Store, readings: Sequence[Reading]) -> list[Reading]:
+    """Those of `readings` that the store has not got."""
+    times: dict[str, set[int]] = {}
+    for reading in readings:
+        ids = reading.group.point_ids
+        times.setdefault(ids[0] if ids else "", set()).add(reading.time_ms)
+    known: set[tuple[str, int]] = set()
+    for point, wanted in times.items():
+        async for part in store.columns([point], min(wanted), max(wanted) + 1):
+            known |= {(point, time_ms) for time_ms in part.time_ms.tolist() if time_ms in wanted}
+    return [each for each in readings if (next(iter(each.group.point_ids), ""), each.time_ms) not in known]
