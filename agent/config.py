@@ -11,11 +11,13 @@ import ssl
 import stat
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator
 
+from agent.control.faults import control_faults, room_faults
+from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.drivers import DRIVERS, LineOptions
 from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
@@ -58,6 +60,9 @@ class ConfigFile(Options):
     server: ServerOptions = ServerOptions()
     uplink: Annotated[list[UplinkOptions], Field(max_length=16)] = Field(default_factory=list)
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
+    control: ControlOptions = ControlOptions()
+    tariff: TariffOptions = TariffOptions()
+    room: Annotated[list[RoomOptions], Field(max_length=100)] = Field(default_factory=list)
 
 
 class Config(NamedTuple):
@@ -81,11 +86,14 @@ def load(file: Path) -> Config:
     # What follows looks at the tables as they are written, so that it is found in the same round.
     profiles = _profiles(data, str(file), faults)
     texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
+    texts += _control_faults(options, profiles) if options else ()
     faults += [Fault(str(file), path, text) for path, text in texts]
     if faults or options is None:
         raise FaultyFile(faults)
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
+
+RESERVED = ("agent", "control")
 
 PATH_KEYS = (
     "data_dir",
@@ -98,6 +106,7 @@ PATH_KEYS = (
     "rest_ca_file",
     "tls_cert_file",
     "tls_key_file",
+    "controller_file",
     *SECRET_KEYS,
 )
 
@@ -170,9 +179,10 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     yield from _twice("uplink", "name", uplinks)
     yield from standby_faults(uplinks)
     yield from _twice("device", "name", [(path, device) for path, _, device in devices])
+    yield from _twice("room", "id", _tables(data, "room"))
     for path, _, device in devices:
-        if device.get("name") == "agent":
-            yield f"{path}.name", "expected another name: 'agent' is the agent itself"
+        if device.get("name") in RESERVED:
+            yield f"{path}.name", f"expected another name: {device['name']!r} is the agent itself"
     for path, line in lines:
         own = _tables(line, "device", f"{path}.")
         if str(line.get("driver")).startswith("modbus"):
@@ -241,6 +251,28 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
             points[name].point().check(value)
         except ValueError as error:
             yield f"fallback.{name}", str(error)
+
+
+def _control_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with rooms and tariff, as far as the profiles of the devices could be read."""
+    if options.tariff.id:
+        # numpy comes with it: only where there is a tariff.
+        from agent.tariff import load as load_tariff  # noqa: PLC0415
+
+        try:
+            load_tariff(options.tariff.id, (options.agent.tariff_dir,) if options.agent.tariff_dir else ())
+        except FaultyFile as faulty:
+            yield from (("tariff.id", str(fault)) for fault in faulty.faults)
+    devices = [device for line in options.line for device in line.device]
+    if all(device.profile in profiles for device in devices):
+        points = {
+            f"{device.name}.{point.name}": point.point(getattr(device, "fallback", {}).get(point.name))
+            for device in devices
+            for group in cast(Any, profiles[device.profile]).group
+            for point in group.point
+        }
+        yield from room_faults(options.room, points)
+        yield from control_faults(options.control, points)
 
 
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:

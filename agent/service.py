@@ -15,12 +15,13 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.clock import Clock
+from agent.clock import Clock, since_boot_s
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
@@ -31,6 +32,9 @@ from agent.store import Store
 from agent.supervise import Backoff, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
+
+if TYPE_CHECKING:
+    from agent.control.site import Rests, SiteControl
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +86,25 @@ class Service:
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish
-            dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s)
+            rests = _rests(self._config)
+            guard = rests.wait_s if rests else _no_rest
+            dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s, guard=guard)
+            if rests:
+                dispatch.listen(rests.heard)
             health = Health(
                 publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
             )
             for group in health.groups:
                 hub.declare(group)
-            await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
+            control = _control(
+                self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=rests
+            )
+            if control is not None:
+                await stack.enter_async_context(control)
+                for group in control.groups:
+                    hub.declare(group)
+            settings = control.settings if control else {}
+            await _let_talk(uplinks, uplink_dir, hub, dispatch, health, obeyed=settings)
             self._health = health
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
@@ -112,18 +128,25 @@ class Service:
             }
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
+            works |= {"control": control.run} if control else {}
             if ready:
                 works["ready"] = ready
-            await self._run_until_stopped(works, dispatch)
+            await self._run_until_stopped(works, dispatch, control)
 
     async def _run_until_stopped(
-        self, works: Mapping[str, Callable[[], Awaitable[None]]], dispatch: Dispatch
+        self,
+        works: Mapping[str, Callable[[], Awaitable[None]]],
+        dispatch: Dispatch,
+        control: SiteControl | None,
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
             # The lines are still up: what was commanded is given back before they go.
+            if control is not None:
+                running["control"].cancel()
+                await control.leave()
             running["dispatch"].cancel()
             await dispatch.relinquish()
             for task in running.values():
@@ -143,10 +166,17 @@ async def _uplink(uplink: Uplink) -> None:
 
 
 async def _let_talk(
-    uplinks: Sequence[Uplink], state_dir: Path, hub: Hub, dispatch: Dispatch, health: Health
+    uplinks: Sequence[Uplink],
+    state_dir: Path,
+    hub: Hub,
+    dispatch: Dispatch,
+    health: Health,
+    *,
+    obeyed: Mapping[str, Callable[[Any], None]],
 ) -> None:
-    """Let every ThingsBoard call, set and be told; what one sets, all are told."""
-    settings = Settings(state_dir / "settings.json", SETTINGS)
+    """Let every ThingsBoard call, set and be told; what one sets, all are told, and `obeyed` does it."""
+    known = {name: replace(each, apply=obeyed.get(name, each.apply)) for name, each in SETTINGS.items()}
+    settings = Settings(state_dir / "settings.json", known)
     await settings.load()
     for uplink in uplinks:
         if isinstance(uplink, ThingsBoard):
@@ -159,6 +189,48 @@ async def _let_talk(
                 status=health.status,
                 version=__version__,
             )
+
+
+def _no_rest(_point: str, _value: float) -> float:
+    return 0.0
+
+
+def _rests(config: Config) -> Rests | None:
+    """The guard of the units' rest, if there are rooms: who has none does not carry numpy."""
+    if not config.options.room:
+        return None
+    from agent.control.site import Rests  # noqa: PLC0415
+
+    return Rests(config.options.room)
+
+
+def _control(
+    config: Config, *, hub: Hub, dispatch: Dispatch, clock: Clock, publish: Listener, rests: Rests | None
+) -> SiteControl | None:
+    """The control of the rooms; None without rooms."""
+    if rests is None:
+        return None
+    from agent.control.site import Doors, SiteControl  # noqa: PLC0415
+
+    options = config.options
+    return SiteControl(
+        options.control,
+        options.room,
+        options.tariff,
+        timezone=options.agent.timezone,
+        data_dir=config.data_dir,
+        tariff_folders=(options.agent.tariff_dir,) if options.agent.tariff_dir else (),
+        doors=Doors(
+            dispatch,
+            hub.groups,
+            hub.latest,
+            publish,
+            clock.now_s,
+            lambda: clock.certain,
+            since_boot_s,
+            rests=rests,
+        ),
+    )
 
 
 def _router(lines: Sequence[Driver]) -> Write:
