@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LEASE_S_MIN = 600.0
 CYCLES_PER_LEASE = 5
 LEAVE_S_MAX = 4.0
+LEAVE_LEASE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -95,9 +96,15 @@ class Orders:
             if told is None or unit is None:
                 continue
             values = {unit.setpoint_point: setpoint_c, unit.on_point: 1.0} if on else {unit.on_point: 0.0}
-            for point, value in values.items():
-                if value != told.values.get(point):
-                    commands.append(self._dispatch.submit(point, value, Priority.CONTROL, "parting", 60.0))
+            if not on and not told.values[unit.on_point]:
+                continue
+            # Written whatever we believe: it is the last word.
+            commands += [
+                self._dispatch.submit(
+                    point, value, Priority.CONTROL, "control: parting", LEAVE_LEASE_S, again=True
+                )
+                for point, value in values.items()
+            ]
         await asyncio.gather(*(self._dispatch.settled(command, LEAVE_S_MAX) for command in commands))
 
 

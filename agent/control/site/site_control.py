@@ -54,6 +54,7 @@ NIGHT_H = 2
 NIGHT_CHECK_S = 60.0
 TRIM_S = 3600.0
 STUCK_CYCLES = 5
+FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
 AHEAD_S = 5400.0
 
 
@@ -208,11 +209,24 @@ class SiteControl:
             tasks.create_task(self._nights(), name="control learning")
 
     async def _cycles(self) -> None:
+        await self._first_sight()
         due_s = self._doors.monotonic()
         while True:
             await self.cycle()
             due_s = max(due_s + self._options.cycle_s, self._doors.monotonic())
             await asyncio.sleep(due_s - self._doors.monotonic())
+
+    async def _first_sight(self) -> None:
+        """Wait a little for the first readings: a decision without any would cost half an hour of caution."""
+        wanted = {room.temperature_point for room in self._rooms} | {
+            unit.on_point for room in self._rooms for unit in room.unit
+        }
+        until_s = self._doors.monotonic() + FIRST_SIGHT_S
+        while self._doors.monotonic() < until_s:
+            now_ms = round(self._doors.now_s() * 1000)
+            if wanted <= set(self._sight.look(now_ms, self._doors.monotonic())):
+                return
+            await asyncio.sleep(FIRST_LOOK_S)
 
     # ---------------------------------------------------------------- one cycle
 
