@@ -10,6 +10,7 @@ from agent import __version__
 from agent.commands import (
     agent,
     control,
+    control_history,
     ledger,
     lines,
     profiles,
@@ -40,6 +41,7 @@ FAMILIES = (
     store,
     tariff,
     control,
+    control_history,
     thingsboard,
 )
 

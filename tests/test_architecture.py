@@ -26,6 +26,7 @@ ALLOWED = {
     "tariff": {"model", "schema", "localtime"},
     "analysis": {"model", "schema", "localtime"},
     "commands.control": {"control"},
+    "commands.control_history": {"control", "control.site", "config", "schema"},
     "commands.tariff": {"tariff", "schema", "config", "localtime"},
     "clock": set(),
     "notify": {"supervise"},
