@@ -53,9 +53,10 @@ class Health:
         *,
         interval_s: float,
         clock: Clock,
+        troubles: Callable[[], list[str]] = list,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._publish, self._stamps = publish, clock
+        self._publish, self._stamps, self._troubles = publish, clock, troubles
         self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
         self._interval_s, self._clock = interval_s, monotonic
         self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
@@ -127,6 +128,7 @@ class Health:
         reasons = ["the store cannot commit"] if state.failing else []
         if self._lag_ms_max > LAG_HEALTHY_MS_MAX:
             reasons.append(f"the event loop was held up for {self._lag_ms_max:.0f} ms")
+        reasons += self._troubles()
         return {
             "healthy": not reasons,
             "reasons": reasons,

@@ -91,14 +91,17 @@ class Service:
             dispatch = Dispatch(hub.groups, _router(lines), now_s=clock.now_s, guard=guard)
             if rests:
                 dispatch.listen(rests.heard)
-            health = Health(
-                publish, hub, store, lines, uplinks, interval_s=options.agent.health_interval_s, clock=clock
-            )
-            for group in health.groups:
-                hub.declare(group)
             control = _control(
                 self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=rests
             )
+            health = Health(
+                *(publish, hub, store, lines, uplinks),
+                interval_s=options.agent.health_interval_s,
+                clock=clock,
+                troubles=control.troubles if control else list,
+            )
+            for group in health.groups:
+                hub.declare(group)
             if control is not None:
                 await stack.enter_async_context(control)
                 for group in control.groups:

@@ -16,6 +16,11 @@ def room_faults(rooms: Sequence[RoomOptions], points: Mapping[str, Point]) -> Fa
     """Key path and text of each; `points` are those of every configured device, by id."""
     commanded: dict[str, str] = {}
     for at, room in enumerate(rooms):
+        if room.controller_file is not None and not room.controller_file.is_file():
+            yield (
+                f"room[{at}].controller_file",
+                f"expected a Python file, found none at {room.controller_file}",
+            )
         for key in ("temperature_point", "humidity_point", "power_point"):
             yield from _unknown(f"room[{at}].{key}", getattr(room, key), points)
         for number, unit in enumerate(room.unit):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.control.options import ControlOptions, RoomOptions
-from agent.control.room import Observed, OwnWish, RoomSeen, Seen, UnitSeen
+from agent.control.room import Observed, RoomSeen, Seen, UnitSeen
 from agent.model import Group, Quality, Reading
 
 POWERED_S_MAX = 3600.0
@@ -84,7 +84,6 @@ def observed_of(
     seen: Mapping[str, Seen],
     *,
     manual: set[str],
-    own: Mapping[str, OwnWish],
     certain: bool,
     powered_s: float | None,
 ) -> Observed:
@@ -102,7 +101,6 @@ def observed_of(
             units=units,
             manual=room.id in manual,
             commanded=room.mode == "control",
-            own=own.get(room.id),
         )
 
     return Observed(

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,11 +28,13 @@ from agent.control.linear import solver
 from agent.control.loop import Loop, learned
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.control.plan import Solve
-from agent.control.room import Decision, Observed, Outlook, OwnWish, Rung
+from agent.control.room import Decision, Observed, Outlook, Rung
+from agent.control.site.keeper import Keeper, Made
 from agent.control.site.orders import Orders
 from agent.control.site.outlooks import Outlooks
+from agent.control.site.own import OwnController
 from agent.control.site.points import RUNGS, groups_of, readings_of
-from agent.control.site.record import Cycle, Record, row_bytes
+from agent.control.site.record import Record
 from agent.control.site.remotes import Remotes
 from agent.control.site.rests import Rests
 from agent.control.site.sight import Powered, Sight, observed_of, points_of
@@ -52,7 +53,6 @@ log = logging.getLogger(__name__)
 RECORD_FILE = "control.db"
 NIGHT_H = 2
 NIGHT_CHECK_S = 60.0
-TRIM_S = 3600.0
 STUCK_CYCLES = 5
 FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
 AHEAD_S = 5400.0
@@ -115,14 +115,18 @@ class SiteControl:
         self._remotes = Remotes(rooms, doors.dispatch, control.remote_hold_min * 60.0)
         self._orders = Orders(rooms, doors.dispatch, control.cycle_s, doors.monotonic)
         self._powered = Powered(doors.since_boot_s(), doors.monotonic())
-        self._record = Record(data_dir / RECORD_FILE, control.record_days, control.record_mb_max)
-        self._record_episode = Episode(log, "record of control")
+        record = Record(data_dir / RECORD_FILE, control.record_days, control.record_mb_max)
+        self._keeper = Keeper(record, doors.monotonic)
         self._alarms = {
             (room.id, unit.id): Episode(log, _name(room.id, unit.id)) for room in rooms for unit in room.unit
         }
-        self._now, self._began = _Now(), 0
-        self._revision, self._learned_day, self._trim_s = 0, -1, -np.inf
-        self._numbers: dict[str, int] = {}
+        self._own = {
+            room.id: OwnController(room.id, room.controller_file, room.controller_class, doors.monotonic)
+            for room in rooms
+            if room.controller_file is not None
+        }
+        self._now = _Now()
+        self._revision, self._learned_day = 0, -1
         self._turn = asyncio.Lock()
 
     # ---------------------------------------------------------------- from outside
@@ -154,35 +158,20 @@ class SiteControl:
     # ---------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        try:
-            memory = await asyncio.to_thread(self._opened)
-        except sqlite3.Error as error:
-            self._record_episode.failed(f"{error}; control begins from scratch and goes on without it")
-        else:
-            self._remember(memory)
+        kept = await self._keeper.open(round(self._doors.now_s()))
+        if kept is not None and "loop" in kept[0]:
+            self._remember(*kept)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for own in self._own.values():
+            await own.close()
         async with self._turn:
-            await asyncio.to_thread(self._record.close)
+            await self._keeper.close()
 
-    def _opened(self) -> tuple[dict[str, Any], dict[str, History]]:
-        try:
-            memory = self._record.open().memory()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            self._record.set_aside(round(self._doors.now_s()))
-            memory = self._record.open().memory()
-        lasts = memory.get("lasts", {})
-        return memory, self._record.histories(lasts)
-
-    def _remember(self, kept: tuple[dict[str, Any], dict[str, History]]) -> None:
-        memory, histories = kept
-        if "loop" not in memory:
-            return
+    def _remember(self, memory: Mapping[str, Any], histories: dict[str, History]) -> None:
         try:
             self._loop.restore(memory["loop"], histories)
             self._outlooks.load = SiteLoad.from_json(memory["site"])
@@ -191,7 +180,6 @@ class SiteControl:
             log.warning("control: what an earlier version kept cannot be used (%r): it learns anew", error)
             self._loop = Loop(self._loop.rooms, self._solver, learns=False)
             return
-        self._numbers = {name: history.last for name, history in histories.items()}
         self._tell_rests(round(self._doors.now_s() * 1000))
 
     def _tell_rests(self, now_ms: int) -> None:
@@ -237,16 +225,17 @@ class SiteControl:
 
     async def _cycle(self) -> tuple[Decision, ...]:
         now_ms, now_s = round(self._doors.now_s() * 1000), self._doors.monotonic()
+        self._take_over()
+        await self._keeper.begin(now_ms, self._loop)
         observed = await self._see(now_ms, now_s)
-        begin = await self._begin(now_ms)
         outlook, decisions = await asyncio.to_thread(self._think, now_ms, observed)
         self._orders.give(decisions)
         self._say(decisions)
         manual = frozenset(name for name, seen in observed.rooms.items() if seen.manual)
         self._now = _Now(now_ms, self._doors.monotonic(), decisions, outlook, manual)
         self._doors.publish(readings_of(self._rooms, self._groups, decisions, outlook, now_ms))
-        if begin:
-            await self._keep(now_ms, begin, observed, outlook)
+        made = Made(now_ms, observed, outlook, decisions, tuple(self._solver.outcomes))
+        await self._keeper.keep(made, self._loop, self._outlooks.load, self._learned_day)
         return decisions
 
     async def _see(self, now_ms: int, now_s: float) -> Observed:
@@ -259,15 +248,22 @@ class SiteControl:
             self._options,
             seen,
             manual=self._remotes.manual(now_s),
-            own=await self._own_wishes(),
             certain=self._doors.certain(),
             powered_s=self._powered.powered_s(seen, unit_points, now_s),
         )
         self._note_site(now_ms, observed)
-        return observed
+        return await self._with_own_wishes(now_ms, observed) if self._own else observed
 
-    async def _own_wishes(self) -> Mapping[str, OwnWish]:
-        return {}
+    async def _with_own_wishes(self, now_ms: int, observed: Observed) -> Observed:
+        """All own controllers at once: they have the same time."""
+        outlook = await asyncio.to_thread(self._outlooks.at, now_ms)
+        rooms = dict(observed.rooms)
+        wishes = await asyncio.gather(
+            *(own.wish(now_ms, rooms[room], outlook[room]) for room, own in self._own.items())
+        )
+        for room, wish in zip(self._own, wishes, strict=True):
+            rooms[room] = replace(rooms[room], own=wish)
+        return replace(observed, rooms=rooms)
 
     def _note_site(self, now_ms: int, observed: Observed) -> None:
         site = observed.site_w
@@ -294,66 +290,12 @@ class SiteControl:
             elif each.rung < Rung.HANDS_OFF:
                 self._alarms[key].ended()
 
-    # ---------------------------------------------------------------- the record
-
-    async def _begin(self, now_ms: int) -> int:
-        """Take over what has changed since the last cycle; the record's row that says what holds now."""
+    def _take_over(self) -> None:
+        """What was changed since the last cycle holds from this one on."""
         if self._revision != self._wanted.revision:
-            self._revision, self._began = self._wanted.revision, 0
+            self._revision = self._wanted.revision
             self._loop.rooms, self._outlooks.terms = self._wanted.rooms(), self._wanted.terms()
-        if not self._began:
-            try:
-                self._began = await asyncio.to_thread(self._write_begin, now_ms)
-            except (sqlite3.Error, OSError) as error:
-                self._record_episode.failed(error)
-        return self._began
-
-    def _write_begin(self, now_ms: int) -> int:
-        if not self._record.is_open:
-            self._record.open()
-        data = self._memory() | {"rooms": [asdict(room) for room in self._loop.rooms]}
-        return self._record.begin(now_ms, data)
-
-    async def _keep(
-        self, now_ms: int, begin: int, observed: Observed, outlook: Mapping[str, Outlook]
-    ) -> None:
-        try:
-            await asyncio.to_thread(self._write, now_ms, begin, observed, outlook)
-        except (sqlite3.Error, OSError) as error:
-            # A stretch with a hole cannot be run again: what comes after it begins anew.
-            self._began = 0
-            self._record_episode.failed(f"{error}; decisions are not recorded, control goes on")
-        else:
-            self._record_episode.ended()
-
-    def _write(self, now_ms: int, begin: int, observed: Observed, outlook: Mapping[str, Outlook]) -> None:
-        """In a thread: the cycle as JSON, and what the next process needs."""
-        cycle = Cycle(
-            now_ms,
-            begin,
-            asdict(observed),
-            {name: asdict(each) for name, each in outlook.items()},
-            [asdict(each) for each in self._now.decisions],
-            tuple(self._solver.outcomes),
-        )
-        quarters = self._new_quarters()
-        memory = self._memory() | {"site": self._outlooks.load.to_json(), "learned_day": self._learned_day}
-        self._record.add(cycle, memory, quarters)
-        self._numbers |= {name: number for name, number, _ in quarters}
-        if self._doors.monotonic() - self._trim_s > TRIM_S:
-            self._trim_s = self._doors.monotonic()
-            self._record.trim(now_ms)
-
-    def _memory(self) -> dict[str, Any]:
-        lasts = {name: history.last for name, history in self._loop.history.items()}
-        return {"loop": self._loop.to_json(), "lasts": lasts}
-
-    def _new_quarters(self) -> list[tuple[str, int, bytes]]:
-        found = []
-        for name, history in self._loop.history.items():
-            first = max(self._numbers.get(name, -1) + 1, history.last - len(history.rows) + 1)
-            found += [(name, each, row_bytes(history, each)) for each in range(first, history.last + 1)]
-        return found
+            self._keeper.anew()
 
     # ---------------------------------------------------------------- by night
 
@@ -381,7 +323,8 @@ class SiteControl:
             )
             async with self._turn:
                 self._loop.verdicts |= verdicts
-                self._loop.parameters, self._began = parameters, 0
+                self._loop.parameters = parameters
+                self._keeper.anew()
             for name, verdict in verdicts.items():
                 log.info("control of %s: learned by night: %s", name, verdict)
 

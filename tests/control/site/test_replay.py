@@ -74,7 +74,7 @@ async def test_a_hole_in_the_record_begins_anew(tmp_path: Path) -> None:
     place = Place(tmp_path, [room_options()])
     async with place.control() as control, dispatching(place):
         await place.minutes(control, 20)
-        control._record.close()
+        control._keeper._record.close()
         await place.minutes(control, 40)
     found = replayed(place)
     assert (found.differing, found.skipped) == (0, 0)
