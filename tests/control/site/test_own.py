@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from agent.control.room import Outlook, RoomSeen, Rung
 from agent.control.site.own import OwnController
 from tests.control.site.places import HOUR_S, MONDAY_S, Place, dispatching, room_options
 from tests.control.site.test_replay import replayed
+
+DOCS = Path(__file__).parents[3] / "docs" / "control.md"
 
 WARM = """
 import calendar
@@ -43,6 +46,16 @@ async def test_its_wish_is_done_recorded_and_run_again(tmp_path: Path) -> None:
     assert place.values["on"] == 1
     assert place.values["setpoint"] == 24.5
     assert replayed(place).differing == 0
+
+
+async def test_the_one_of_the_documentation_works(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (text,) = (block for block in blocks if "class Controller" in block)
+    place = place_with(tmp_path, text)
+    async with place.control() as control, dispatching(place):
+        (decision,) = await place.minutes(control, 1)
+    assert decision.reason.startswith("own controller: occupied")
+    assert place.values["setpoint"] == 23.5
 
 
 async def test_it_cannot_leave_an_occupied_room_off(tmp_path: Path) -> None:
