@@ -5,7 +5,11 @@ BIN    := $(VENV)/bin
 # Exact versions for every install; pyproject.toml says which ranges are meant to work.
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test chaos check format bench lock clean
+# For another machine than this one: make bundle PLATFORM=manylinux_2_28_aarch64
+PLATFORM ?=
+BUNDLE := dist/bundle
+
+.PHONY: run test chaos test-systemd check format bench lock bundle install clean
 
 run: $(VENV)/demo
 	@$(BIN)/uicps-agent demo
@@ -29,6 +33,25 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A folder that installs or upgrades a box without any network: docs/operations.md.
+bundle: $(BIN)/python
+	@rm -rf $(BUNDLE) build && mkdir -p $(BUNDLE)/wheels
+	@echo "gathering wheels in $(BUNDLE) ..."
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w $(BUNDLE)/wheels .
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --only-binary=:all: \
+	    $(if $(PLATFORM),--platform $(PLATFORM) --platform $(subst 2_28,2_17,$(PLATFORM)) --platform $(subst manylinux_2_28,manylinux2014,$(PLATFORM)) --python-version 3.11) \
+	    -d $(BUNDLE)/wheels pip $(BUNDLE)/wheels/uicps_agent-*.whl
+	@cd $(BUNDLE)/wheels && sha256sum *.whl > SHA256SUMS
+	@cp systemd/install.sh $(BUNDLE)/install.sh
+	@echo "$(BUNDLE): $$(du -sh $(BUNDLE) | cut -f1); on the box: sudo ./install.sh"
+
+install: bundle
+	$(BUNDLE)/install.sh
+
+# Boots Debian 12 in a container and does there what a user would. Needs root, debootstrap, systemd-container.
+test-systemd: $(VENV)/dev
+	$(BIN)/python -m pytest -n 0 -m systemd tests/systemd
+
 # Side by side with the incumbent; see bench/README.md.
 bench: $(VENV)/demo
 	bench/compare
@@ -41,7 +64,7 @@ lock:
 	rm -rf $(VENV)/lock
 
 clean:
-	rm -rf $(VENV) .demo build dist
+	rm -rf $(VENV) .demo .cache build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'

@@ -16,12 +16,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator
 
+from agent.alarms import ALARMS_MAX, AlarmsOptions, Rule, rule_faults
+from agent.alarms.outlets import AnyOutlet, outlet_faults
 from agent.control.faults import control_faults, room_faults
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.drivers import DRIVERS, LineOptions
+from agent.drivers.modbus.profile import ModbusProfile
 from agent.drivers.profile import find
 from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
+from agent.logs import LogFormat
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
 from agent.server.tls import own_context
@@ -40,6 +44,8 @@ class AgentOptions(Options):
     timezone: str = "America/Sao_Paulo"
     trust_clock: Literal["synchronised", "always"] = "synchronised"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: LogFormat = "text"
+    card_endurance_tb: Annotated[float, Field(gt=0, le=100_000)] | None = None
     health_interval_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
 
     @field_validator("timezone")
@@ -58,6 +64,9 @@ class ConfigFile(Options):
     agent: AgentOptions
     store: StoreOptions = StoreOptions()
     server: ServerOptions = ServerOptions()
+    alarms: AlarmsOptions = AlarmsOptions()
+    alarm: Annotated[list[Rule], Field(max_length=ALARMS_MAX)] = Field(default_factory=list)
+    outlet: Annotated[list[AnyOutlet], Field(max_length=16)] = Field(default_factory=list)
     uplink: Annotated[list[UplinkOptions], Field(max_length=16)] = Field(default_factory=list)
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
     control: ControlOptions = ControlOptions()
@@ -107,8 +116,20 @@ PATH_KEYS = (
     "tls_cert_file",
     "tls_key_file",
     "controller_file",
+    "secret_file",
     *SECRET_KEYS,
 )
+
+
+HANDED_IN_KEYS = (*SECRET_KEYS, "key_file", "rest_password_file", "tls_key_file")
+
+
+def _place(key: str, path: str, folder: Path) -> str:
+    """Where `path` is: systemd hands secrets in under their path with "_" for "/" (LoadCredential=)."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    if given and key in HANDED_IN_KEYS and (handed_in := Path(given) / path.replace("/", "_")).is_file():
+        return str(handed_in)
+    return str(folder / path)
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
@@ -118,7 +139,7 @@ def _with_paths(data: Any, folder: Path) -> Any:
     if not isinstance(data, dict):
         return data
     return {
-        key: str(folder / value)
+        key: _place(key, value, folder)
         if key in PATH_KEYS and isinstance(value, str) and value
         else _with_paths(value, folder)
         for key, value in data.items()
@@ -191,13 +212,17 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
             known_as = [(at, {"id": device.get("id") or device.get("name")}) for at, device in own]
             yield from _twice("id", "id", known_as)
     yield from _twice("UDP port", "port", [at for at in lines if at[1].get("driver") == "udp"])
-    yield from _twice("serial port", "port", [at for at in lines if isinstance(at[1].get("port"), str)])
+    ports = [(at, os.path.realpath(line["port"])) for at, line in lines if isinstance(line.get("port"), str)]
+    yield from _twice("serial port", "port", [(at, {"port": port}) for at, port in ports])
     names = {str(device.get("name")) for _, _, device in devices}
     agent = data.get("agent")
     site = agent.get("site") if isinstance(agent, dict) else None
     for path, uplink in uplinks:
         yield from ((f"{path}.{key}", text) for key, text in rest_faults(uplink, site, names))
-    yield from _file_faults(data, [*lines, *uplinks])
+    outlets = _tables(data, "outlet")
+    yield from _twice("outlet", "name", outlets)
+    yield from outlet_faults(outlets, [table for _, table in uplinks])
+    yield from _file_faults(data, [*lines, *uplinks, *outlets])
 
 
 def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
@@ -208,12 +233,14 @@ def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Ite
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     yield from _certificate_faults(data.get("server"))
     for path, table in tables:
-        for key in ("key_file", "rest_password_file", *SECRET_KEYS):
+        for key in ("key_file", "rest_password_file", "secret_file", *SECRET_KEYS):
             if isinstance(secret := table.get(key), str) and secret:
                 yield from _secret_faults(f"{path}.{key}", Path(secret), one_line=key != "key_file")
         yield from ((f"{path}.{key}", text) for key, text in certificate_faults(table))
         if isinstance(ca_file := table.get("ca_file"), str):
-            yield from _ca_faults(f"{path}.ca_file", ca_file, tls=table.get("tls") is True)
+            yield from _ca_faults(
+                f"{path}.ca_file", ca_file, tls=table.get("tls") is True or path.startswith("outlet")
+            )
         if isinstance(ca_file := table.get("rest_ca_file"), str):
             yield from _ca_faults(f"{path}.rest_ca_file", ca_file, tls=True)
 
@@ -249,6 +276,8 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
             continue
         try:
             points[name].point().check(value)
+            if isinstance(profile, ModbusProfile):
+                profile.check_write(points[name], value)
         except ValueError as error:
             yield f"fallback.{name}", str(error)
 
@@ -275,7 +304,20 @@ def _control_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterato
         yield from control_faults(options.control, points)
 
 
+def _alarm_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the rules of alarms, as far as the profiles of the devices could be read."""
+    devices = [device for line in options.line for device in line.device]
+    points = {
+        device.name: {point.name for group in profiles[device.profile].group for point in group.point}
+        for device in devices
+        if device.profile in profiles
+    }
+    if len(points) == len(devices):
+        yield from rule_faults(options.alarm, points)
+
+
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
+    yield from _alarm_faults(options, profiles)
     for at, line in enumerate(options.line):
         for number, device in enumerate(line.device):
             found = _fallback_faults(device, profiles[device.profile]) if device.profile in profiles else ()
@@ -292,7 +334,7 @@ def _twice(
     """The tables whose `key` another one before them has too."""
     first: dict[Hashable, str] = {}
     for path, table in tables:
-        value = table.get(key) or default
+        value = default if table.get(key) in (None, "") else table[key]
         if not isinstance(value, str | int):
             continue
         if value in first:

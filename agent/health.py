@@ -35,7 +35,7 @@ POINTS = (
     Point("uptime", "s", Kind.TOTAL),
 )
 YES_NO = {0: "no", 1: "yes"}
-LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "exceptions")
+LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "strays", "exceptions")
 SLUG_CHARS_MAX = 44  # of a line's name in its points: names of points have at most 64 characters
 STATISTICS_S = 1.0  # status is asked without a login too: it must stay cheap
 
@@ -64,7 +64,7 @@ class Health:
         self._statistics: list[dict[str, Any]] = []
         self._statistics_until_s = -math.inf
         self._started_s = monotonic()
-        self._lag_ms_max = 0.0
+        self._lag_ms_max = self.lag_ms = 0.0
         self._rates = _Rates(self._started_s)
 
     @property
@@ -78,7 +78,8 @@ class Health:
         while True:
             before_s = self._clock()
             await asyncio.sleep(LAG_PROBE_S)
-            self._lag_ms_max = max(self._lag_ms_max, (self._clock() - before_s - LAG_PROBE_S) * 1000)
+            self.lag_ms = (self._clock() - before_s - LAG_PROBE_S) * 1000
+            self._lag_ms_max = max(self._lag_ms_max, self.lag_ms)
             self._rates.update(self._clock(), self._hub)
             if self._clock() >= due_s:
                 due_s += self._interval_s
@@ -121,6 +122,20 @@ class Health:
 
     def _backlog(self) -> int:
         return max((uplink.state.backlog for uplink in self._uplinks), default=0)
+
+    def summary(self) -> str:
+        """All of it in one line, for `systemctl status`."""
+        failing = sum(line.episode.failures > 0 for line in self._lines)
+        connected = sum(uplink.state.connected for uplink in self._uplinks)
+        parts = [
+            f"{len(self._lines) - failing}/{len(self._lines)} lines well",
+            f"{connected}/{len(self._uplinks)} uplinks connected",
+            f"{self._rates.values_per_s:.0f} values/s",
+            f"{self._backlog()} readings to deliver",
+        ]
+        parts += ["the store cannot commit"] if self._store.state.failing else []
+        parts += [] if self._stamps.trusted else ["clock not trusted yet"]
+        return ", ".join(parts)
 
     def status(self) -> Mapping[str, Any]:
         """All of it by name, for the page, the CLI and a probe; `healthy` is false with `reasons`."""

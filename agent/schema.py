@@ -79,7 +79,7 @@ def load_toml(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             raise FaultyFile([Fault(str(file), "", f"expected at most {FILE_BYTES_MAX} bytes")])
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise FaultyFile([Fault(str(file), "", f"expected a readable file: {reason}")]) from error
@@ -102,20 +102,23 @@ def validate(model: type[Model], data: Mapping[str, Any], file: str) -> Model:
 
 
 def _fault(model: type[BaseModel], data: Mapping[str, Any], file: str, detail: ErrorDetails) -> Fault:
-    keys = _written_keys(data, detail["loc"])
+    keys = _written_keys(data, detail["loc"], of_a_table=detail["type"] == "value_error")
     if detail["type"] == "union_tag_invalid":
         keys.append(str(detail["ctx"]["discriminator"]).strip("'"))
     return Fault(file, key_path(keys), _text(model, data, keys, detail))
 
 
-def _written_keys(data: Any, loc: Iterable[int | str]) -> list[int | str]:
-    """`loc` without the tags that pydantic inserts where a table's kind decides its shape."""
+def _written_keys(data: Any, loc: Iterable[int | str], *, of_a_table: bool = False) -> list[int | str]:
+    """`loc` without the tags that pydantic inserts where a table's kind decides its shape.
+
+    The last key may be a tag too where a table as a whole is at fault (`of_a_table`).
+    """
     keys: list[int | str] = []
     steps = list(loc)
     for position, key in enumerate(steps):
         last = position == len(steps) - 1
         if isinstance(data, Mapping):
-            if key not in data and not last and _is_tag(data, key):
+            if key not in data and (of_a_table or not last) and _is_tag(data, key):
                 continue
             data = data.get(key)
         elif isinstance(data, list) and isinstance(key, int) and key < len(data):

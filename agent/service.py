@@ -21,15 +21,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
+from agent.alarming import Alarming
+from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
 from agent.dispatch import Dispatch, Write
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
+from agent.notify import Notifier, Sign, Watchdog
 from agent.server import Server
+from agent.signs import Commits, Punctual
+from agent.status_file import StatusFile
 from agent.store import Store
-from agent.supervise import Backoff, supervise
+from agent.store.requeue import requeue
+from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
 
@@ -48,6 +54,7 @@ class Service:
         self._config = config
         self._stopping = asyncio.Event()
         self._health: Health | None = None
+        self._notifier = Notifier()
         self.url = ""
 
     @property
@@ -75,7 +82,7 @@ class Service:
         ]
         hub = Hub(group for line in lines for group in line.groups)
         async with AsyncExitStack() as stack:
-            stack.enter_context(_alone_in(self._config.data_dir))
+            stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
                 Store(self._config.data_dir / "readings.db", options.store)
             )
@@ -109,9 +116,24 @@ class Service:
             settings = control.settings if control else {}
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health, obeyed=settings)
             self._health = health
+            alarming = await stack.enter_async_context(
+                Alarming(
+                    self._config,
+                    hub,
+                    publish,
+                    clock,
+                    status=health.status,
+                    lines=lambda: {line.name: _devices(line) for line in lines},
+                )
+            )
+            for group in alarming.groups:
+                hub.declare(group)
+            stack.callback(dispatch.listen(alarming.own.heard))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
+                alarm=alarming.own.refused,
+                alarms=alarming.alarms,
             )
             await stack.enter_async_context(server)
             self.url = server.url
@@ -128,7 +150,19 @@ class Service:
                 "clock": timekeeper.run,
                 "health": health.run,
                 "dispatch": dispatch.run,
+                "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
             }
+            signs: dict[str, Sign] = {
+                "store": Commits(lambda: store.state),
+                "loop": Punctual(lambda: health.lag_ms),
+            }
+            if control is not None:
+                signs["control"] = lambda: "; ".join(control.troubles())
+            works |= {
+                "watchdog": Watchdog(self._notifier, signs, health.summary).run,
+                "status": partial(_status_file, StatusFile(health.status)),
+            }
+            works |= alarming.works
             works |= {f"line {line.name}": partial(_line, line, publish) for line in lines}
             works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
             works |= {"control": control.run} if control else {}
@@ -146,6 +180,7 @@ class Service:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
             log.info("stopping")
+            self._notifier.send(STOPPING=1)
             # The lines are still up: what was commanded is given back before they go.
             if control is not None:
                 running["control"].cancel()
@@ -162,6 +197,17 @@ async def _whole(work: Callable[[], Awaitable[None]]) -> None:
 
 async def _line(line: Driver, publish: Listener) -> None:
     await supervise(lambda: line.run(publish), line.episode, LINE_BACKOFF)
+
+
+async def _status_file(file: StatusFile) -> None:
+    await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
+
+
+async def _requeue(folder: Path, store: Store, uplinks: Sequence[Uplink]) -> None:
+    """Send again what `ledger reconcile` asks for."""
+    known = [uplink.name for uplink in uplinks]
+    serve = partial(requests.serve, folder, partial(requeue, store), known)
+    await supervise(serve, Episode(log, str(folder)))
 
 
 async def _uplink(uplink: Uplink) -> None:
@@ -236,6 +282,10 @@ def _control(
     )
 
 
+def _devices(line: Driver) -> list[str]:
+    return list(dict.fromkeys(group.device.name for group in line.groups))
+
+
 def _router(lines: Sequence[Driver]) -> Write:
     """Writes through the line that a device is on."""
     line_of = {group.device.name: line for line in lines for group in line.groups}
@@ -260,7 +310,7 @@ def _raise_file_limit() -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; OSError if another agent has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "agent.lock").open("w") as lock:

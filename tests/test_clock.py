@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.clock import SLOW_RATE, Clock, boot_id, kernel_synchronised, since_boot_s
+from agent.clock import BEHIND_S_MAX, SLOW_RATE, Clock, boot_id, kernel_synchronised, since_boot_s
 
 
 class Box:
@@ -61,6 +61,58 @@ def test_before_trust_every_jump_shifts_and_none_is_lost() -> None:
     box.synchronised = True
     shift_ms += clock.check()
     assert clock.now_s() - (stamp_s + shift_ms / 1000) == pytest.approx(20)
+
+
+def test_before_trust_two_seconds_are_a_jump_and_less_is_a_drift() -> None:
+    box = Box()
+    clock = box.clock()
+    box.set_wall(1.9)
+    assert clock.check() == 0
+    box.set_wall(0.2)
+    assert clock.check() == 2100
+    assert clock.now_s() == pytest.approx(box.wall_s())
+    box.set_wall(-2.1)
+    assert clock.check() == -2100
+
+
+def test_a_restart_goes_on_after_the_last_stamp_and_runs_slow() -> None:
+    box = Box(wall_s=1e9)
+    clock = box.clock("always")
+    clock.stay_after(1e9 + 3600)
+    assert 1e9 + 3600 < clock.now_s() < 1e9 + 3600.1
+    assert not clock.certain
+    assert clock.check() == 0
+    before_s = clock.now_s()
+    box.boot_s += 10
+    assert clock.now_s() - before_s == pytest.approx(10 * SLOW_RATE)
+    assert clock.is_slewing
+    box.set_wall(3600 + 1)
+    clock.check()
+    assert clock.certain
+    assert clock.now_s() == pytest.approx(box.wall_s(), abs=1.1)
+
+
+@pytest.mark.parametrize("floor_s", [1e9 - 5, 1e9 + BEHIND_S_MAX + 5])
+def test_a_last_stamp_that_passed_or_cannot_be_does_not_hold(floor_s: float) -> None:
+    clock = Box(wall_s=1e9).clock("always")
+    clock.stay_after(floor_s)
+    assert clock.now_s() == 1e9
+    assert clock.certain
+
+
+def test_what_is_shifted_when_trust_comes_stays_after_the_last_stamp() -> None:
+    box = Box(wall_s=100.0)
+    clock = box.clock()
+    stamp_s = clock.now_s()
+    clock.stay_after(1e9 + 50)
+    assert clock.now_s() == 100.0
+    box.boot_s += 30
+    box.set_wall(1e9 - 100)  # the first reading would be shifted to 1e9
+    box.synchronised = True
+    shift_ms = clock.check()
+    assert stamp_s + shift_ms / 1000 == pytest.approx(1e9 + 50, abs=0.01)
+    assert clock.now_s() == pytest.approx(1e9 + 80, abs=0.01)
+    assert not clock.certain
 
 
 def test_a_trusted_clock_follows_a_jump_ahead_and_shifts_nothing() -> None:

@@ -64,6 +64,20 @@ def test_a_good_file_is_read_and_its_paths_start_at_the_file(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
+def test_a_secret_that_systemd_hands_in_is_taken_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_in = tmp_path / "run"
+    handed_in.mkdir()
+    text = GOOD.replace('"center.token"', '"credentials/center.token"')
+    file = write(tmp_path, text)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed_in))
+    assert "expected a readable file" in faults(tmp_path, text)[0]
+    (handed_in / "credentials_center.token").touch(mode=0o400)
+    (handed_in / "credentials_center.token").write_text("secret\n")
+    assert load(file).options.uplink[0].token_file == handed_in / "credentials_center.token"
+
+
 def test_all_faults_come_together(tmp_path: Path) -> None:
     text = (
         GOOD.replace("port = 5020", 'port = "5020"')
@@ -211,6 +225,12 @@ def test_a_point_twice_in_a_profile_is_a_fault(tmp_path: Path) -> None:
     assert "expected each point once, found twice: v" in fault
 
 
+def test_unit_id_0_is_another_than_1(tmp_path: Path) -> None:
+    second = '\n[[line.device]]\nname = "m2"\nprofile = "eastron-sdm630"\nunit_id = 0'
+    config = load(write(tmp_path, GOOD.replace("unit_id = 1", f"unit_id = 1{second}")))
+    assert len(config.options.line[0].device) == 2
+
+
 def test_an_own_certificate_is_looked_at(tmp_path: Path) -> None:
     server = '[server]\ntls_cert_file = "no.pem"\ntls_key_file = "no.key"\n'
     found = faults(tmp_path, GOOD + server)
@@ -225,3 +245,130 @@ def test_an_own_certificate_is_looked_at(tmp_path: Path) -> None:
     assert any("expected both tls_cert_file and tls_key_file, or neither" in each for each in found)
     found = faults(tmp_path, GOOD + '[server]\ntotp_required = ["root"]\n')
     assert any("server.totp_required[0]" in each for each in found)
+
+
+AC = """
+[[line]]
+name = "ac"
+driver = "modbus-rtu"
+port = "{port}"
+[[line.device]]
+name = "unit-{unit}"
+profile = "{profile}"
+fallback = {fallback}
+"""
+WIDE_LIMITS = """
+driver = "modbus"
+title = "t"
+source = ["s"]
+[[group]]
+name = "g"
+[[group.point]]
+name = "setpoint"
+address = 0
+scale = 0.5
+writable = true
+on_silence = "keeps it"
+"""
+
+
+def test_a_fallback_that_the_registers_cannot_hold_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_text(WIDE_LIMITS)
+    text = GOOD.replace('site = "lab"', 'site = "lab"\nprofile_dir = "."')
+    for value, words in (("-10.5", "expected what fits in u16"), ("10.25", "expected a multiple of 0.5")):
+        table = AC.format(port="/dev/a", unit=1, profile="wide", fallback=f"{{ setpoint = {value} }}")
+        (fault,) = faults(tmp_path, text + table)
+        assert fault.startswith(f"line[2].device[0].fallback.setpoint: {words}")
+
+
+def test_a_port_and_a_link_to_it_are_the_same_port(tmp_path: Path) -> None:
+    target, link = tmp_path / "ttyUSB0", tmp_path / "by-id"
+    target.touch()
+    link.symlink_to(target)
+    lines = [
+        AC.format(port=port, unit=at, profile="intesis-ac", fallback="{}").replace('"ac"', f'"ac{at}"')
+        for at, port in enumerate((link, target))
+    ]
+    (fault,) = faults(tmp_path, GOOD + "".join(lines))
+    assert fault.startswith("line[3].port: expected each serial port once")
+
+
+def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(file).options.agent.site == "lab"
+
+
+ALARMS = (
+    GOOD
+    + """
+[[alarm]]
+name = "volts"
+kind = "limit"
+point = "m1.voltage_l1"
+high = 240.0
+[[alarm]]
+name = "hot"
+kind = "expression"
+when = "room.temperature > 28 and m1.active_power > 0"
+suppressed_by = ["volts.high"]
+[[outlet]]
+name = "hook"
+kind = "webhook"
+url = "https://hooks.example/"
+secret_file = "center.token"
+[[outlet]]
+name = "team"
+kind = "mail"
+host = "mail.example"
+sender = "a@example.org"
+to = ["b@example.org"]
+[[outlet]]
+name = "there"
+kind = "thingsboard"
+uplink = "center"
+"""
+)
+
+
+def test_alarms_and_outlets_are_read(tmp_path: Path) -> None:
+    options = load(write(tmp_path, ALARMS)).options
+    assert [each for rule in options.alarm for each in rule.ids] == ["volts.high", "hot"]
+    assert [outlet.name for outlet in options.outlet] == ["hook", "team", "there"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("high = 240.0\n", "", "alarm[0]: expected at least one of high_high, high, low, low_low"),
+        ('"limit"', '"limt"', "did you mean 'limit'?"),
+        ("m1.voltage_l1", "m1.volts", "alarm[0].point: expected a point of device m1, found 'volts'"),
+        ("room.temperature", "room.temp", "alarm[1].when: expected a point of device room, found 'temp'"),
+        ("28 and", "28 und", "alarm[1].when: expected the end"),
+        ('["volts.high"]', '["volts"]', "alarm[1].suppressed_by: expected the id of another alarm"),
+        ('name = "hot"', 'name = "volts"', "alarm[1].name: expected each alarm once"),
+        ('name = "team"', 'name = "hook"', "outlet[1].name: expected each outlet once"),
+        (
+            'uplink = "center"',
+            'uplink = "centre"',
+            "outlet[2].uplink: expected an uplink to a ThingsBoard (center)",
+        ),
+        (
+            'secret_file = "center.token"',
+            'secret_file = "no"',
+            "outlet[0].secret_file: expected a readable file",
+        ),
+        (
+            'host = "mail.example"',
+            'host = "h"\nuser = "u"',
+            "outlet[1]: expected both user and password_file",
+        ),
+        (
+            '"https://hooks.example/"',
+            '"http://h/"\nca_file = "center.token"',
+            "outlet[0].ca_file: expected TLS",
+        ),
+    ],
+)
+def test_each_fault_of_alarms_has_its_words(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert any(expected in fault for fault in faults(tmp_path, ALARMS.replace(old, new, 1)))

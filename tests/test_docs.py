@@ -11,6 +11,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from agent.alarms import AlarmsOptions
+from agent.alarms.outlets import CentreOptions, MailOptions, WebhookOptions
+from agent.alarms.rules import DeviationRule, ExpressionRule, LimitRule, RateRule, StaleRule, StateRule
 from agent.config import AgentOptions, load
 from agent.control.options import ControlOptions, TariffOptions, UnitOptions
 from agent.control.options import RoomOptions as ControlRoomOptions
@@ -41,6 +44,16 @@ TABLES: list[type[BaseModel]] = [
     ThingsBoardOptions,
     RoomOptions,
     PlainMqttOptions,
+    AlarmsOptions,
+    LimitRule,
+    RateRule,
+    DeviationRule,
+    StaleRule,
+    StateRule,
+    ExpressionRule,
+    WebhookOptions,
+    MailOptions,
+    CentreOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
     ModbusRtuOptions,
@@ -99,6 +112,9 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     keys = tmp_path / "modules.keys"
     keys.touch(mode=0o600)
     keys.write_text(f"room-101 {'0f' * 32}\n", encoding="utf-8")
+    hook = tmp_path / "hook.secret"
+    hook.touch(mode=0o600)
+    hook.write_text(f"{'0f' * 32}\n")
     config = load(file)
     assert len(config.options.line) == 7
 

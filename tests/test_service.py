@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
+
+from agent.status_file import read_status
+from tests.conftest import until
 
 CONFIG = """
 [agent]
@@ -21,10 +27,11 @@ port = {port}
 """
 
 
-async def agent(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+async def agent(folder: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent", *arguments),
         cwd=folder,
+        env={**os.environ, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -147,3 +154,26 @@ async def test_idle_connections_do_not_end_it(folder: Path, free_port: Callable[
     assert await healthy()
     process.terminate()
     assert (await ended(process))[0] == 0
+
+
+async def test_systemd_hears_of_start_life_and_end(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
+        systemd.bind(str(folder / "notify"))
+        run = folder / "run"
+        run.mkdir()
+        heard: list[str] = []
+
+        def hears(word: str) -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(systemd.recv(4096).decode())
+            return any(line.startswith(word) for text in heard for line in text.splitlines())
+
+        environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "900000"}
+        process = await agent(folder, "run", "config.toml", **environment, RUNTIME_DIRECTORY=str(run))
+        await until(lambda: hears("READY=1") and hears("WATCHDOG=1"), 20)
+        await until(lambda: hears("STATUS=0/0 lines well, 0/0 uplinks connected"))
+        await until(lambda: read_status(run) is not None)
+        process.terminate()
+        assert (await ended(process))[0] == 0
+        assert hears("STOPPING=1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from agent import timekeeping
 from agent.hub import Hub
 from agent.model import Quality, Reading
 from agent.store import Store
+from agent.store import epochs as store_epochs
 from agent.timekeeping import Timekeeper
 from tests.conftest import group_of, until
 from tests.test_clock import Box
@@ -95,3 +97,89 @@ async def test_a_trusted_clock_costs_nothing(tmp_path: Path) -> None:
         batch = [reading(5.0)]
         keeper.publish(batch)
     assert seen[0] is batch
+
+
+async def run_of(file: Path, box: Box, stamps: list[int], count: int = 3, trust: str = "always") -> None:
+    """An agent that is started, publishes `count` readings a second apart, and is stopped."""
+    hub = Hub([GROUP])
+    async with Store(file) as store:
+        clock = box.clock(trust)
+        hub.listen(store.append)
+        hub.listen(lambda readings: stamps.extend(each.time_ms for each in readings))
+        keeper = Timekeeper(clock, store, hub)
+        await keeper.begin()
+        for _ in range(count):
+            keeper.publish([reading(clock.now_s())])
+            box.boot_s += 1
+            clock.check()
+
+
+async def test_a_clock_set_back_and_a_restart_reorder_nothing(tmp_path: Path) -> None:
+    box, stamps = Box(wall_s=1e9), list[int]()
+    await run_of(tmp_path / "r.db", box, stamps)
+    box.set_wall(-3600)
+    await run_of(tmp_path / "r.db", box, stamps)
+    await run_of(tmp_path / "r.db", box, stamps)
+    assert stamps == sorted(set(stamps))
+    assert stamps[-1] == pytest.approx(1e12 + 5_600, abs=300)
+
+
+async def test_a_last_stamp_more_than_a_day_ahead_is_taken_for_a_mistake(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box, stamps = Box(wall_s=3.8e9), list[int]()  # 2090
+    await run_of(tmp_path / "r.db", box, stamps)
+    box.set_wall(-2e9)
+    await run_of(tmp_path / "r.db", box, stamps)
+    assert stamps[3] == pytest.approx(1.8e12 + 3000, abs=100)
+    assert "believed" in caplog.text
+    caplog.clear()
+    box.set_wall(-60)  # the wrong stamps are still in the log, and hide nothing
+    await run_of(tmp_path / "r.db", box, stamps)
+    assert stamps[3:] == sorted(set(stamps[3:]))
+    assert "believed" not in caplog.text
+
+
+def epochs(file: Path) -> list[tuple[int, int]]:
+    with closing(sqlite3.connect(file)) as db:
+        return list(db.execute("SELECT first_seq, offset_ms FROM epoch ORDER BY first_seq"))
+
+
+async def test_boot_and_time_since_boot_stay_right_over_a_jump(tmp_path: Path) -> None:
+    box, hub = Box(wall_s=1e9), Hub([GROUP])
+    taken_at_ms = []
+    async with Store(tmp_path / "r.db") as store:
+        hub.listen(store.append)
+        clock = box.clock("always")
+        keeper = Timekeeper(clock, store, hub)
+        await keeper.begin()
+        running = asyncio.create_task(keeper.run())
+        for jump_s in (0.0, 600.0, -30.0, 0.0):
+            box.set_wall(jump_s)
+            await asyncio.sleep(0.05)
+            taken_at_ms.append(box.boot_s * 1000)
+            keeper.publish([reading(clock.now_s())])
+            box.boot_s += 1
+        for _ in range(40):  # until the wall clock is reached
+            box.boot_s += 10
+            await asyncio.sleep(0.015)
+        taken_at_ms.append(box.boot_s * 1000)
+        keeper.publish([reading(clock.now_s())])
+        running.cancel()
+    with closing(sqlite3.connect(tmp_path / "r.db")) as db:
+        found = db.execute(
+            "SELECT time_ms - (SELECT offset_ms FROM epoch WHERE first_seq <= seq"
+            " ORDER BY first_seq DESC LIMIT 1) FROM reading ORDER BY seq"
+        ).fetchall()
+    assert [since_ms for (since_ms,) in found] == pytest.approx(taken_at_ms, abs=250)
+    assert 3 <= len(epochs(tmp_path / "r.db")) <= 8
+
+
+async def test_epochs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_epochs, "EPOCHS_MAX", 5)
+    async with Store(tmp_path / "r.db") as store:
+        for offset_ms in range(12):
+            store.append([reading(offset_ms)])
+            await store.commit()
+            await store.begin_epoch("boot", offset_ms, trusted=True)
+    assert [offset for _, offset in epochs(tmp_path / "r.db")] == [7, 8, 9, 10, 11]

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,10 @@ class Request(Options):
     device: Annotated[str, Field(min_length=1, max_length=255)]
     from_ms: Annotated[int, Field(ge=0)]
     to_ms: Annotated[int, Field(ge=0)]
+
+    @property
+    def arguments(self) -> tuple[str, str, int, int]:
+        return self.uplink, self.device, self.from_ms, self.to_ms
 
 
 def leave(folder: Path, request: Request) -> None:
@@ -72,20 +76,18 @@ def waiting(folder: Path) -> list[tuple[Path, Request]]:
 
 async def serve(
     folder: Path,
-    requeue: Callable[[str, str, int, int], Awaitable[None]],
+    requeue: Callable[[str, str, int, int], Awaitable[int]],
+    uplinks: Collection[str],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Do what is asked, for ever. OSError if the folder cannot be read."""
+    """Do what is asked of one of `uplinks`, for ever. OSError if it cannot be done now."""
     while True:
         for file, request in await asyncio.to_thread(waiting, folder):
-            await requeue(request.uplink, request.device, request.from_ms, request.to_ms)
+            if request.uplink in uplinks:
+                count = await requeue(*request.arguments)
+                log.info("uplink %s: %s from %d to %d is sent again: %d readings", *request.arguments, count)
+            else:
+                log.warning("%s: uplink %s is not in the configuration, removed", file, request.uplink)
             await asyncio.to_thread(file.unlink, missing_ok=True)
-            log.info(
-                "uplink %s: %s from %d to %d is sent again",
-                request.uplink,
-                request.device,
-                request.from_ms,
-                request.to_ms,
-            )
         await sleep(LOOK_EVERY_S)

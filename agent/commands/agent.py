@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.commands.terminal import EXIT_FAILED, EXIT_WELL, run
 from agent.config import load
+from agent.logs import start_logging
 from agent.service import Service
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
-    start_logging(config.options.agent.log_level)
+    start_logging(config.options.agent.log_level, config.options.agent.log_format)
     run(Service(config).run())
     return EXIT_WELL
 
@@ -63,10 +62,3 @@ def _demo(arguments: argparse.Namespace) -> int:
     start_logging("warning")
     run(demo(arguments.folder, arguments.port, fresh=arguments.fresh))
     return EXIT_WELL
-
-
-def start_logging(level: str) -> None:
-    """One line per event on standard error; the journal stamps its own time."""
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(level=level.upper(), format=f"{stamp}%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("agent.uplink.mqtt.paho").setLevel(logging.ERROR)

@@ -1,19 +1,22 @@
-"""`ledger`: what became of every reading, by device and day or hour."""
+"""`ledger`: what became of every reading, by device and day or hour; `ledger reconcile`: is it stored."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from agent.config import load
+from agent.commands.thingsboard import Books, StoreBooks, add_reconcile, agent_groups_of, groups_of
+from agent.config import Config, load
 from agent.store.ledger import LedgerRow
 from agent.store.ledger_file import read_ledger
+from agent.store.look import look
 
 if TYPE_CHECKING:  # argparse does not say the name of this class in public
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -35,7 +38,7 @@ class Line(NamedTuple):
 
 
 def add_to(commands: Commands) -> None:
-    """`ledger CONFIG`."""
+    """`ledger CONFIG` and `ledger reconcile CONFIG`."""
     text = "what became of every reading: delivered, waiting, discarded by rule, rejected"
     one = commands.add_parser("ledger", help=text, description=text)
     one.add_argument("config", type=Path, metavar="CONFIG")
@@ -45,6 +48,28 @@ def add_to(commands: Commands) -> None:
     one.add_argument("--device", help="only this one")
     one.add_argument("--json", action="store_true", help="a list of objects instead of a table")
     one.set_defaults(command=show)
+    _add_actions(one)
+
+
+def _add_actions(one: argparse.ArgumentParser) -> None:
+    """`reconcile` in the place of CONFIG: argparse has no action that may be left out."""
+    one.epilog = "`ledger reconcile CONFIG` asks ThingsBoard what it really stores; see its --help."
+    actions = argparse.ArgumentParser(prog=one.prog)
+    add_reconcile(actions.add_subparsers(), open_books)
+    plainly = one.parse_known_args
+
+    def parse(args: Sequence[str], namespace: argparse.Namespace) -> Any:
+        parser = actions.parse_known_args if args[:1] == ["reconcile"] else plainly
+        return parser(args, namespace)
+
+    one.parse_known_args = parse  # type: ignore[assignment, method-assign]
+
+
+@asynccontextmanager
+async def open_books(config: Config) -> AsyncIterator[Books]:
+    """The books of the site's store, beside a running agent."""
+    async with look(config.data_dir / "readings.db") as seen:
+        yield StoreBooks(seen.ledger, seen.history, [*groups_of(config), *agent_groups_of(config)])
 
 
 def show(arguments: argparse.Namespace) -> int:

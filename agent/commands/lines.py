@@ -7,9 +7,11 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.commands.own_lines import OwnLines, statistics
+from agent.commands.scan import number
 from agent.commands.source import add_arguments, chosen, opened, quiet_logs
 from agent.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, run_until_interrupted, table
 
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
     from agent.commands.remote import Remote
     from agent.commands.terminal import Commands
 
-COUNTS = {"requests": "REQUESTS", "timeouts": "TIMEOUTS", "crc_errors": "CRC", "exceptions": "REFUSED"}
+COUNTS = {
+    "requests": "REQUESTS",
+    "timeouts": "TIMEOUTS",
+    "crc_errors": "CRC",
+    "strays": "STRAY",
+    "exceptions": "REFUSED",
+}
+STRAYS_TOLD, STRAYS_SHARE = 3, 0.01
 PERCENTILES = ("p50", "p95", "p99", "max")
 
 
@@ -36,7 +45,11 @@ def add_to(commands: Commands) -> None:
     )
     add_arguments(stats)
     stats.add_argument(
-        "--seconds", type=float, default=15.0, metavar="S", help="with CONFIG: how long (%(default)s)"
+        "--seconds",
+        type=partial(number, 0.1, 86400),
+        default=15.0,
+        metavar="S",
+        help="with CONFIG: how long (%(default)s)",
     )
     stats.add_argument("--json", action="store_true", help="print JSON instead of tables")
     stats.set_defaults(command=_stats)
@@ -96,7 +109,7 @@ def _polled(devices: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, each in devices.items():
         times = each["response_ms"] or {}
-        counted = [str(each[count]) for count in (*COUNTS, "malformed")]
+        counted = [str(each.get(count, 0)) for count in (*COUNTS, "malformed")]
         shown = [_ms(times.get(percentile, math.nan)) for percentile in PERCENTILES]
         rows.append((name, str(each["unit_id"]), *counted, *shown, _note(each)))
     return table(heads, rows)
@@ -110,7 +123,16 @@ def _note(device: Mapping[str, Any]) -> str:
     """What a technician should look at."""
     notes = [f"silent, {device['silent']} times in a row"] if device["silent"] else []
     notes += [f"refuses {', '.join(device['refused'])}"] if device["refused"] else []
+    slow = device.get("unanswered")
+    notes += [f"too slow or silent for {', '.join(slow)}, asked again later"] if slow else []
+    notes += ["other units' frames instead of its own"] if _is_talked_over(device) else []
     return "; ".join(notes)
+
+
+def _is_talked_over(device: Mapping[str, Any]) -> bool:
+    """Whether strays are more than an accident: a late device, a second master, a wrong id."""
+    strays: int = device.get("strays", 0)
+    return strays >= STRAYS_TOLD and strays > STRAYS_SHARE * device["requests"]
 
 
 def _heard(line: Mapping[str, Any], devices: Mapping[str, Mapping[str, Any]]) -> str:

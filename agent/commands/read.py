@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.commands.scan import whole
+from agent.commands.scan import number, whole
 from agent.commands.terminal import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_WELL, run_until_interrupted, table
 from agent.commissioning.guess import Guess, guess
 from agent.commissioning.views import views
@@ -73,7 +73,7 @@ def add_to(commands: Commands) -> None:
     )
     read.add_argument(
         "--again-s",
-        type=float,
+        type=partial(number, 0, 3600),
         default=5.0,
         metavar="S",
         help="read again after so long, to find counters; 0: once (%(default)s)",

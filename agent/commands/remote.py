@@ -60,6 +60,10 @@ class Remote:
         """The JSON that the agent answers."""
         return await self._ask("GET", path, headers=self._bearer())
 
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """What the agent answers to `body`."""
+        return await self._ask("POST", path, headers=self._bearer(), json=body)
+
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._tokens['access_token']}"}
 

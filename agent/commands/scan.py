@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -111,6 +112,17 @@ def whole(least: int, most: int, text: str) -> int:
         value = least - 1
     if not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, found {text!r}")
+    return value
+
+
+def number(least: float, most: float, text: str) -> float:
+    """A number from `least` to `most`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, found {text!r}")
     return value
 
 

@@ -81,11 +81,16 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
         raise UserError(f"expected {names[0]} or --url, found both")
     if not arguments.user:
         raise UserError("--user: expected your name at the agent beside --url")
-    if arguments.url.startswith("http:") and urlsplit(arguments.url).hostname not in LOOPBACK:
-        print("the password goes over plain HTTP: use https where there is a TLS proxy", file=sys.stderr)
+    warn_of_plain_http(arguments.url)
     file: Path | None = arguments.password_file
     password = password_in(file) if file else getpass.getpass(f"Password of {arguments.user}: ")
     return Chosen(None, arguments.url, arguments.user, password, arguments.ca_file, tuple(names))
+
+
+def warn_of_plain_http(url: str) -> None:
+    """Say so if a password would go over the network for all to read."""
+    if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
+        print("the password goes over plain HTTP: use https where there is a TLS proxy", file=sys.stderr)
 
 
 @asynccontextmanager

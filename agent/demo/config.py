@@ -68,6 +68,7 @@ port = {server}
 [[uplink]]
 name = "center"
 kind = "thingsboard"
+protocol = "3.1.1"   # all that the demo's broker speaks
 host = "127.0.0.1"
 port = {center}
 token_file = "center.token"

@@ -7,18 +7,43 @@ come with the agent (`agent/drivers/profiles`) or from a folder named in the con
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from agent.model import Kind, Point, Writable
 from agent.schema import Fault, FaultyFile, Name, Options
 
 BUILT_IN = Path(__file__).parent / "profiles"
 POINTS_PER_GROUP_MAX = 1000
+SCALE_MIN, SCALE_MAX = 1e-12, 1e12
+OFFSET_MAX = 1e15
+
+
+def _is_said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected words, found none")
+    return text
+
+
+def _is_scale(scale: float) -> float:
+    if not SCALE_MIN <= abs(scale) <= SCALE_MAX:
+        raise ValueError(
+            f"expected another number than 0, {SCALE_MIN:g} to {SCALE_MAX:g} or the same below 0,"
+            f" found {scale:g}"
+        )
+    return scale
+
+
+Said = Annotated[str, Field(max_length=400), AfterValidator(_is_said)]
+Sources = Annotated[list[Said], Field(min_length=1, max_length=32)]
+# With these bounds no raw value is scaled beyond what a float holds.
+Scale = Annotated[float, AfterValidator(_is_scale)]
+Offset = Annotated[float, Field(ge=-OFFSET_MAX, le=OFFSET_MAX)]
 
 
 class PointOptions(Options):
@@ -32,7 +57,7 @@ class PointOptions(Options):
     @model_validator(mode="after")
     def _codes_are_whole(self) -> PointOptions:
         for code in self.states:
-            if not code.lstrip("-").isdigit():
+            if not re.fullmatch(r"-?[0-9]{1,19}", code):
                 raise ValueError(f"states: expected whole numbers as codes, found {code!r}")
         return self
 

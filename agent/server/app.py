@@ -22,8 +22,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from argon2 import PasswordHasher
 
+from agent.alarms import Alarms
 from agent.hub import Hub
 from agent.server import replies, site
+from agent.server.alarms import AlarmRoutes
 from agent.server.api import Api, Status
 from agent.server.audit import Alarm
 from agent.server.audit.routes import AuditRoutes
@@ -65,7 +67,8 @@ def _to_the_log(code: str, text: str) -> None:
 class Server:
     """Listens while entered. `folder` holds users, keys, certificates and the audit log.
 
-    `alarm(code, text)` is told of attacks; `certain` says whether the box's clock is to be trusted.
+    `alarm(code, text)` is told of attacks; `alarms` are shown and acknowledged, if there are any; `certain`
+    says whether the box's clock is to be trusted.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Server:
         monotonic: Callable[[], float] = time.monotonic,
         certain: Callable[[], bool] = lambda: True,
         alarm: Alarm = _to_the_log,
+        alarms: Alarms | None = None,
         hasher: PasswordHasher | None = None,
     ) -> None:
         self._options, self._hub, self._store, self._folder, self._status = (
@@ -89,7 +93,7 @@ class Server:
             folder,
             status,
         )
-        self._clock = clock
+        self._clock, self._alarms = clock, alarms
         self.office = Office(
             options, folder, alarm, clock=clock, monotonic=monotonic, certain=certain, hasher=hasher
         )
@@ -217,6 +221,7 @@ class Server:
         export = office.audited("export", Export(self._hub, self._store, self._options, self._clock).csv)
         return [
             *site.routes(),
+            *(AlarmRoutes(self._alarms, self.audit).routes(self.office.gate) if self._alarms else ()),
             web.get("/healthz", api.healthz),
             web.get("/ca.crt", self._ca),
             web.get("/setup", office.setup.state),

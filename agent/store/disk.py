@@ -110,6 +110,18 @@ class Disk:
             stack.pop_all()
         self._is_open = True
 
+    async def look(self) -> int:
+        """Open a file that another process may be writing, only to read it; its newest number."""
+        self._db = self._reader = await self._open_reader()
+        self._is_open = True
+        try:
+            await self._load_groups()
+            await asyncio.to_thread(self.sealed.open)
+            return await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
+        except BaseException:
+            await self._reader.close()
+            raise
+
     def _connect(self) -> sqlite3.Connection:
         # aiosqlite's, and a commit's in a thread of its own; never both at a time.
         self._raw = sqlite3.connect(self._file, check_same_thread=False)
@@ -152,6 +164,11 @@ class Disk:
     def ids(self) -> Mapping[Group, int]:
         """The row of each group that was written or registered in this run."""
         return self._ids
+
+    @property
+    def groups(self) -> Mapping[int, Group]:
+        """Each group that the file knows, by its row."""
+        return self._groups
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Give each group its row before its first reading."""
@@ -379,7 +396,3 @@ class Disk:
             yield reader
         finally:
             await reader.close()
-
-    def keyed(self, points: set[str]) -> dict[int, Group]:
-        """The groups that hold any of `points`, by their id."""
-        return {key: group for key, group in self._groups.items() if not points.isdisjoint(group.point_ids)}

@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from agent.store import ledger
 from agent.store.disk import Disk
 
 LAST_SEQ = 2**62
+EPOCHS_MAX = 1024
+STAMPS_LOOKED_AT = 4096
+
+
+_FORGET = """DELETE FROM epoch WHERE trusted AND first_seq <=
+    (SELECT first_seq FROM epoch ORDER BY first_seq DESC LIMIT 1 OFFSET ?)"""
+_NEWEST = """SELECT max(time_ms) FROM (
+    SELECT time_ms FROM (SELECT time_ms FROM reading WHERE seq < ? ORDER BY seq DESC LIMIT ?)
+    UNION ALL
+    SELECT to_ms FROM (SELECT to_ms FROM chunk ORDER BY first_seq DESC LIMIT 1)
+) WHERE time_ms <= ?"""
+
+
+class Stamps(NamedTuple):
+    """Of the runs before: the last believable stamp and that of the last reading, Unix ms, and since boot the
+    first that is held back. None: there is none."""
+
+    last_ms: int | None
+    of_last_reading_ms: int | None
+    held_since_boot_ms: int | None
+
+
+async def stamps(disk: Disk, boot_id: str, until_ms: int) -> Stamps:
+    """What earlier runs stamped; nothing later than `until_ms` is believed, nor what is held back."""
+    held = (
+        "SELECT first_seq, offset_ms FROM epoch WHERE NOT trusted AND boot_id = ? ORDER BY first_seq LIMIT 1"
+    )
+    async with disk.transaction() as db:
+        epochs = list(await db.execute_fetchall(held, (boot_id,)))
+        first, offset_ms = epochs[0] if epochs else (LAST_SEQ, 0)
+        ((last_ms,),) = await db.execute_fetchall(_NEWEST, (first, STAMPS_LOOKED_AT, until_ms))
+        newest = "SELECT max(time_ms) FROM (SELECT time_ms FROM reading ORDER BY seq DESC LIMIT 1)"
+        ((newest_ms,),) = await db.execute_fetchall(newest)
+        ((held_ms,),) = await db.execute_fetchall("SELECT min(time_ms) FROM reading WHERE seq >= ?", (first,))
+    return Stamps(last_ms, newest_ms, None if held_ms is None else held_ms - offset_ms)
 
 
 async def begin_epoch(
@@ -23,6 +60,7 @@ async def begin_epoch(
         known_ms = earlier[0][1] if earlier and not trusted else offset_ms
         row = (first, boot_id, known_ms, trusted)
         await db.execute("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?, ?)", row)
+        await db.execute(_FORGET, (EPOCHS_MAX,))
     if earlier:
         return earlier[0][0], offset_ms - earlier[0][1]
     return (None if trusted else first), 0

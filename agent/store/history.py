@@ -12,6 +12,7 @@ from collections.abc import (
     Callable,
     Collection,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextlib import aclosing, closing, contextmanager
@@ -81,7 +82,7 @@ class History:
         """See `Store.history`."""
         await self._commit()
         after = 0
-        keyed = self._disk.keyed(points)
+        keyed = _keyed(self._disk.groups, points)
         with self._reading_back():
             async with self._disk.history_reader() as reader:
                 # What is committed while we read may leave memory before we come to it: read on.
@@ -120,7 +121,7 @@ class History:
     async def columns(self, points: set[str], period_ms: Period) -> AsyncGenerator[Columns, None]:
         """See `Store.columns`."""
         await self._commit()
-        keyed = self._disk.keyed(points)
+        keyed = _keyed(self._disk.groups, points)
         with self._reading_back(), closing(await asyncio.to_thread(self._disk.sealed.connect)) as db:
             sealed_seq, last_seq, log = await asyncio.to_thread(_log_part, db, keyed, period_ms)
             log.add(_rows(self._newer(last_seq), keyed, period_ms))
@@ -146,6 +147,11 @@ class History:
         except sqlite3.Error as error:
             self._note(error)
             raise OSError(f"store: cannot read history: {error}") from error
+
+
+def _keyed(groups: Mapping[int, Group], points: set[str]) -> dict[int, Group]:
+    """The groups that hold any of `points`."""
+    return {key: group for key, group in groups.items() if not points.isdisjoint(group.point_ids)}
 
 
 def _within(reading: Reading, period_ms: Period) -> bool:

@@ -38,6 +38,10 @@ class Progress(NamedTuple):
         """What is yet to deliver of the numbers up to `until`, in order."""
         return [(first, min(last, until)) for first, last in self._spans if first <= until]
 
+    def passed_of(self, first: int, last: int) -> list[Span]:
+        """What of `first` to `last` was passed."""
+        return list(_without(((first, last),), self._spans))
+
     def waiting(self, until: int) -> int:
         """How many numbers up to `until` are yet to deliver."""
         return sum(last - first + 1 for first, last in self.spans(until))

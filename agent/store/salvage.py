@@ -25,7 +25,7 @@ from agent.store.journal import Journal
 from agent.store.sealed import Merged
 
 ROWS_PER_STEP = 512
-FAILURES_MAX = 20_000  # a file that is noise to its end is given up
+FAILURES_MAX = 20_000  # a table that is noise to its end is given up
 PAGE_SIZES = (1024, 4096, 2048, 8192, 512, 16384, 32768, 65536)
 
 _T = TypeVar("_T")
@@ -66,28 +66,44 @@ def copy_of(file: Path, folder: Path, template: Callable[[Path, int], None]) -> 
 
 
 def _opens(file: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(file)) as db:
-            db.execute("SELECT * FROM point_group LIMIT 1").fetchall()
-    except sqlite3.Error:
-        return False
-    return True
+    """Whether its head can be read, and the groups from one of their two tables."""
+    with closing(sqlite3.connect(file)) as db:
+        for table in ("point_group", "point_group_again"):
+            try:
+                db.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608
+            except sqlite3.Error:
+                continue
+            return True
+    return False
 
 
 def _mend_head(copy: Path, folder: Path, template: Callable[[Path, int], None]) -> None:
+    """Put an empty store's first page in the place of a damaged one, or all pages that hold its schema."""
     damaged = copy.read_bytes()[: 1 << 16]
     for page_bytes in PAGE_SIZES:
         fresh = folder / f"fresh-{page_bytes}.db"
         template(fresh, page_bytes)
-        head = bytearray(fresh.read_bytes()[:page_bytes])
-        struct.pack_into(">I", head, 28, copy.stat().st_size // page_bytes)  # pages
-        struct.pack_into(">II", head, 32, 0, 0)  # the list of free pages: none
-        with copy.open("r+b") as file:
-            file.write(head)
-        if _opens(copy):
-            return
-        with copy.open("r+b") as file:
-            file.write(damaged)
+        whole = bytearray(fresh.read_bytes())
+        struct.pack_into(">I", whole, 28, copy.stat().st_size // page_bytes)  # pages
+        struct.pack_into(">II", whole, 32, 0, 0)  # the list of free pages: none
+        for pages in ([0], _schema_pages(fresh, page_bytes)):
+            with copy.open("r+b") as file:
+                for page in pages:
+                    file.seek(page * page_bytes)
+                    file.write(whole[page * page_bytes : (page + 1) * page_bytes])
+            if _opens(copy):
+                return
+            with copy.open("r+b") as file:
+                file.write(damaged)
+
+
+def _schema_pages(fresh: Path, page_bytes: int) -> list[int]:
+    """In an empty store every page that is no table's root is the schema's; counted from 0, within what
+    `_mend_head` can put back."""
+    with closing(sqlite3.connect(fresh)) as db:
+        roots = {root - 1 for (root,) in db.execute("SELECT rootpage FROM sqlite_schema")}
+    count = min(fresh.stat().st_size, 1 << 16) // page_bytes
+    return [page for page in range(count) if page not in roots]
 
 
 def salvaged(copy: Path, findings: Findings) -> Iterator[list[Reading]]:
@@ -100,13 +116,15 @@ def salvaged(copy: Path, findings: Findings) -> Iterator[list[Reading]]:
 
 
 def _groups(db: sqlite3.Connection, findings: Findings) -> dict[int, Group]:
-    sql = "SELECT id, device, name, layout FROM point_group WHERE id BETWEEN ? AND ?"
+    """From both tables; where they differ, a page was lost and the first that can be read is as good."""
     found: dict[int, Group] = {}
-    for rows in _ranges(lambda *span: db.execute(sql, span).fetchall(), 1, 1 << 16, findings):
-        for key, *described in rows:
-            group = _try(findings, layout.decode, *described)
-            if group is not None:
-                found[key] = group
+    for table in ("point_group", "point_group_again"):
+        sql = f"SELECT id, device, name, layout FROM {table} WHERE id BETWEEN ? AND ?"  # noqa: S608
+        for rows in _ranges(lambda *span: db.execute(sql, span).fetchall(), 1, 1 << 16, findings):  # noqa: B023
+            for key, *described in rows:
+                group = _try(findings, layout.decode, *described)
+                if group is not None:
+                    found.setdefault(key, group)
     return found
 
 
@@ -178,7 +196,7 @@ def _ranges(
 ) -> Iterator[list[Any]]:
     """The rows from `first` to `last`, whatever of them can be read."""
     open_: list[tuple[int, int]] = []
-    start = first
+    start, failures = first, 0
     while start <= last or open_:
         if not open_:
             open_, start = [(start, min(last, start + ROWS_PER_STEP - 1))], start + ROWS_PER_STEP
@@ -186,7 +204,11 @@ def _ranges(
         try:
             rows = fetch(begin, end)
         except _UNREADABLE as error:
-            if begin == end or findings.lost_parts >= FAILURES_MAX:
+            failures += 1
+            if failures > FAILURES_MAX:
+                findings.lose(error)
+                return
+            if begin == end:
                 findings.lose(error)
             else:
                 middle = (begin + end) // 2

@@ -26,7 +26,7 @@ from typing import Self
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
-from agent.store.epochs import begin_epoch, restamp, trust_epochs
+from agent.store.epochs import Stamps, begin_epoch, restamp, stamps, trust_epochs
 from agent.store.history import Columns, History, ReadingSteps, Steps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
@@ -51,7 +51,7 @@ class Store:
         self, file: Path, options: StoreOptions | None = None, chunk_size: ChunkSize | None = None
     ) -> None:
         self._options = options = options or StoreOptions()
-        self._disk = Disk(file)
+        self._disk = self.disk = Disk(file)
         self.outbox = Outbox()
         self._budget = Budget(
             self._disk, file.parent, options, self.outbox.unsent, lambda: self.outbox.has_uplinks
@@ -271,6 +271,10 @@ class Store:
 
     # ---------------------------------------------------------------- time
 
+    async def stamps(self, boot_id: str, until_ms: int) -> Stamps:
+        """What earlier runs stamped; nothing later than `until_ms` is believed."""
+        return await stamps(self._disk, boot_id, until_ms)
+
     async def begin_epoch(self, boot_id: str, offset_ms: int, *, trusted: bool) -> None:
         """From here on readings are stamped in this boot, `offset_ms` ahead of its time since boot.
 
@@ -327,7 +331,8 @@ class Store:
             await future
 
     async def read_after(self, seq: int, limit: int) -> list[Numbered]:
-        """Up to `limit` readings to deliver that follow `seq`, oldest first, each with its number.
+        """Up to `limit` readings to deliver that follow `seq`, oldest first, each with its number; fewer does
+        not mean that no more follow, none does.
 
         OSError if they are on a disk that cannot be read.
         """

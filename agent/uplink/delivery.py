@@ -33,6 +33,7 @@ from agent.uplink.job import Job, Refused
 from agent.uplink.message import Format, Link, Message
 from agent.uplink.options import DeliveryOptions
 from agent.uplink.pace import Limits, Pace, per_s
+from agent.uplink.patience import PATIENT, Patience
 from agent.uplink.reader import Numbered, Reader
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,8 @@ log = logging.getLogger(__name__)
 STRIKES_MAX = 2  # links that end with messages under way, before these go one by one
 CULPRIT_STRIKES = 2
 DOUBT_S = 1.0
-GREETINGS_CHECK_S = 5.0
 TURN_S = 0.4
 CHUNK_FIRST, CHUNK_MIN = 200, 10
-REST_S_MAX = 5.0
 LAG_BATCHES = 3
 
 
@@ -62,12 +61,14 @@ class Delivery:
         clock: Callable[[], float] = time.monotonic,
         passed_too: str | None = None,
         todo: Callable[[], Progress] | None = None,
+        patience: Patience = PATIENT,
     ) -> None:
-        self._name, self._options, self._format, self._store = options.name, options, format, store
+        self._name, self._options, self._format = options.name, options, format
+        self._store, self._patience = store, patience
         self._episode, self._rand, self._clock = episode, rand, clock
         self._poison = Episode(log, f"uplink {options.name}")
         self.pace = Pace(per_s(options.messages_per_s_max, options.values_per_s_max), limits, clock)
-        self.holds = Holds(options.name, store, clock)
+        self.holds = Holds(options.name, store, clock, patience)
         self.drain = Drain(clock)
         most = options.batch_readings_max
         self._reader = Reader(store, most, newest_first=options.backlog == "newest")
@@ -141,8 +142,9 @@ class Delivery:
 
     def _put_back_doubts(self) -> None:
         """What may not have been taken goes again."""
-        for _, span, _ in self._doubtful:
+        for _, span, readings in self._doubtful:
             self._store.outbox.again(self._name, *span)
+            self.holds.again({reading.group.device.name for reading in readings}, span)
         self._doubtful.clear()
 
     def _accuse(self, device: str, reason: str) -> None:
@@ -186,7 +188,7 @@ class Delivery:
             return
         if self._store.released_seq <= self._live_seq:
             news = asyncio.ensure_future(self._store.wait_beyond(self._live_seq))
-            due_s = (REST_S_MAX, self.holds.due_in_s(), self._backlog_due_in_s())
+            due_s = (self._patience.rest_s, self.holds.due_in_s(), self._backlog_due_in_s())
             rest_s = max(0.0, min(due_s))
             try:
                 await asyncio.wait((news, link.gone), timeout=rest_s, return_when=asyncio.FIRST_COMPLETED)
@@ -225,8 +227,7 @@ class Delivery:
         return spans[-1] if self._options.backlog == "newest" else spans[0]
 
     def _job(self, span: Span, rows: Sequence[Numbered]) -> Job:
-        if self.holds:
-            self.holds.saw(rows)
+        self.holds.saw(rows)
         readings = [reading for _, reading in rows if reading.group.device.name not in self.holds]
         return Job(span, readings, self._messages(readings))
 
@@ -273,7 +274,6 @@ class Delivery:
         if messages:
             self._strikes = 0
             self._culprits.clear()
-            self.taken_s = self._clock()
         return refused
 
     async def _publish(self, link: Link, messages: Sequence[Message]) -> dict[str, str]:
@@ -316,6 +316,7 @@ class Delivery:
 
     def _count(self, readings: Sequence[Reading]) -> None:
         self._store.ledger.delivered(self._name, readings)
+        self.taken_s = self._clock()
         self.readings += len(readings)
         self.values += sum(len(reading.values) for reading in readings)
 
@@ -335,14 +336,17 @@ class Delivery:
         spans = self.holds.lacking(device)
         if not spans:
             under_way = self._live or self._backlog
-            self.holds.rest(device) if under_way else self.holds.release(device)
+            (self.holds.rest if under_way else self.holds.release)(device)
             return
         hold = self.holds[device]
         span, rows = await self._reader.of_device(spans[0], device, hold.readings_max)
+        if len(rows) == 1 and not self.holds.has_other(device, rows[0]):
+            near = await self._reader.near(device, rows[0][0])
+            hold.other = near[int(self._rand() * len(near))] if near else None
         if not rows:
             self.holds.passed(device, span)
-        elif newest := self.holds.probe(device, rows[0]):
-            hold.cleared = await self._try(link, device, [newest], self._not_yet)
+        elif other := self.holds.probe(device, rows[0]):
+            hold.cleared = await self._try(link, device, [other], self._not_yet)
         elif await self._try(link, device, rows, self._judge):
             self.holds.taken(device, span)
             self._count([reading for _, reading in rows])
@@ -363,6 +367,7 @@ class Delivery:
         return device not in reasons
 
     def _not_yet(self, device: str, rows: Sequence[Numbered], reason: str, *, lost: bool) -> None:
+        self.holds[device].other = None  # it may be as bad as the suspect
         self.holds.later(device, reason)
 
     def _judge(self, device: str, rows: Sequence[Numbered], reason: str, *, lost: bool) -> None:
@@ -379,10 +384,9 @@ class Delivery:
 
     async def _greet_again(self, link: Link) -> None:
         """Introduce again the devices that were quiet for so long that the centre forgot them."""
-        now_s = self._clock()
-        if self._format.expires_s == math.inf or now_s < self._greetings_s:
+        if self._format.expires_s == math.inf or (now_s := self._clock()) < self._greetings_s:
             return
-        self._greetings_s = now_s + GREETINGS_CHECK_S
+        self._greetings_s = now_s + self._patience.greetings_check_s
         before_s = now_s - self._format.expires_s
         spoke_s = link.spoke_s
         quiet = [message for message in self._greeted.values() if spoke_s[message.device] < before_s]

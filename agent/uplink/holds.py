@@ -4,29 +4,29 @@ A device that is refused (its name, a device limit, a poisonous reading) gets a 
 `uplink/device`, as the uplink's was; the uplink goes on without it. It is tried again alone, from there:
 
 1. What is refused, or ends the connection, is halved until it is taken or a single reading is left.
-2. A single reading that is refused is suspect. The newest reading of the device is sent before it is
-   sent once more: only if that one is taken and the suspect is refused again, the suspect is poison.
-   It is kept aside with the reason, and the device goes on.
-3. If the newest is refused too it is the device that is refused: held back, never skipped, and tried
-   again after a time that doubles. A refusal for a limit says nothing about a reading either.
+2. A single reading that is refused is suspect. Another of the device (the newest since, or a neighbour in
+   the log) is sent before it is sent once more: only if that one is taken and the suspect is refused
+   again, the suspect is poison. It is kept aside with the reason, and the device goes on.
+3. If the other is refused too it is the device that is refused: held back, never skipped, and tried again
+   with yet another after a time that doubles. A refusal for a limit says nothing about a reading either.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from agent.model import Reading
 from agent.store import Store
 from agent.store.progress import Progress, Span
 from agent.supervise import Episode
+from agent.uplink.patience import PATIENT, Patience
 
 log = logging.getLogger(__name__)
 
-RETRY_S_FIRST, RETRY_S_MAX = 5.0, 600.0
-AFTER_LOSS_S = 2.0  # a reading that ends the connection is not tried at once: the others go first
 REST_S = 0.2
 READINGS_FIRST, READINGS_MAX = 256, 1000
 LIMIT_WORDS = ("Quota", "rate")  # in a reason: it is about how much, not about what
@@ -36,20 +36,28 @@ Numbered = tuple[int, Reading]
 
 @dataclass(slots=True)
 class Hold:
-    """A device that is held back. `readings_max` are sent at once; `newest` is what it has read since."""
+    """A device that is held back. `readings_max` are sent at once; `other` is a reading to judge a suspect
+    by: what it has read since, or a neighbour."""
 
     episode: Episode
     due_s: float = 0.0
     readings_max: int = READINGS_FIRST
-    newest: Numbered | None = None
+    other: Numbered | None = None
     suspect_seq: int = 0
-    cleared: bool = False  # the newest was taken after the suspect was refused
+    cleared: bool = False  # the other was taken after the suspect was refused
 
 
 class Holds:
     """The held devices of one uplink; they survive a restart."""
 
-    def __init__(self, uplink: str, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        uplink: str,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+        patience: Patience = PATIENT,
+    ) -> None:
+        self._patience = patience
         self._uplink, self._prefix, self._clock = uplink, f"{uplink}/", clock
         self._outbox = store.outbox
         names = self._outbox.under(self._prefix)
@@ -76,11 +84,13 @@ class Holds:
         hold.episode.failed(f"the centre does not take it ({reason}); kept here, tried apart from the others")
 
     def saw(self, numbered: Sequence[Numbered]) -> None:
-        """What has come; of a held device the newest is remembered."""
+        """What has come; of a held device the newest that has a value is remembered."""
+        if not self._holds:
+            return
         for seq, reading in numbered:
             hold = self._holds.get(reading.group.device.name)
-            if hold and (hold.newest is None or hold.newest[0] < seq):
-                hold.newest = (seq, reading)
+            if hold and (hold.other is None or hold.other[0] < seq) and says_something(reading):
+                hold.other = (seq, reading)
 
     def due(self) -> str | None:
         """A device that is to be tried again now."""
@@ -116,6 +126,11 @@ class Holds:
         """There is nothing of the device in `span`, or no more."""
         self._outbox.passed(self._prefix + device, *span)
 
+    def again(self, devices: Collection[str], span: Span) -> None:
+        """Of those of `devices` that were held back since, what was sent in `span` goes again."""
+        for device in self._holds.keys() & devices:
+            self._outbox.again(self._prefix + device, *span)
+
     def taken(self, device: str, span: Span) -> None:
         """All of the device in `span` was taken."""
         hold = self._holds[device]
@@ -125,11 +140,16 @@ class Holds:
         self.passed(device, span)
 
     def probe(self, device: str, first: Numbered) -> Numbered | None:
-        """What to send before `first` is sent again: the newest, if `first` is suspect."""
+        """What to send before `first` is sent again: another, if `first` is suspect."""
         hold = self._holds[device]
         if hold.suspect_seq != first[0] or hold.cleared:
             return None
-        return hold.newest
+        return hold.other
+
+    def has_other(self, device: str, first: Numbered) -> bool:
+        """Whether there is a reading to judge `first` by."""
+        other = self._holds[device].other
+        return other is not None and other[0] != first[0]
 
     def refused(self, device: str, sent: Sequence[Numbered], reason: str, *, lost: bool) -> bool:
         """`sent` was refused, or (`lost`) the connection ended with it; whether its one reading is poison."""
@@ -138,22 +158,29 @@ class Holds:
             self.later(device, reason)
         elif len(sent) > 1:
             hold.readings_max = max(1, len(sent) // 2)
-            hold.due_s = self._clock() + (AFTER_LOSS_S if lost else 0.0)
+            hold.due_s = self._clock() + (self._patience.after_loss_s if lost else 0.0)
         elif hold.suspect_seq == sent[0][0] and hold.cleared:
             hold.suspect_seq, hold.cleared = 0, False
             return True
         else:
             hold.suspect_seq, hold.cleared = sent[0][0], False
-            newer = hold.newest is not None and hold.newest[0] != sent[0][0]
-            if newer and lost:
-                hold.due_s = self._clock() + AFTER_LOSS_S
-            elif not newer:
+            if not self.has_other(device, sent[0]):
                 self.later(device, reason)
+            elif lost:
+                hold.due_s = self._clock() + self._patience.after_loss_s
         return False
 
     def later(self, device: str, reason: str) -> None:
         """Hold it back still, for longer than before."""
         hold = self._holds[device]
-        wait_s = min(RETRY_S_MAX, RETRY_S_FIRST * 2.0 ** min(hold.episode.failures - 1, 16))
+        wait_s = min(
+            self._patience.held_most_s,
+            self._patience.held_first_s * 2.0 ** min(hold.episode.failures - 1, 16),
+        )
         hold.due_s = self._clock() + wait_s
         hold.episode.failed(f"still not taken ({reason}), next try in {wait_s:.0f} s")
+
+
+def says_something(reading: Reading) -> bool:
+    """Whether a centre gets anything of it: what is not available is not sent."""
+    return not all(map(math.isnan, reading.values))

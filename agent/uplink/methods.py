@@ -16,6 +16,10 @@ from agent.uplink.rpc import CallError, Method
 
 SETTLE_S_MAX = 20.0
 LEASE_S = 3600.0
+NO_RESCAN = (
+    "the lines are busy reading their devices, a search would disturb them: stop the agent and run"
+    " `uicps-agent scan` on the site"
+)
 
 Submit = Callable[[str, float, str, float], Awaitable[Mapping[str, Any]]]
 Status = Callable[[], Mapping[str, Any]]
@@ -35,7 +39,7 @@ _Params = TypeVar("_Params", bound=_Read)
 
 
 def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = None) -> dict[str, Method]:
-    """What `Calls` answers. Without `rescan` there is no such method."""
+    """What `Calls` answers. Without `rescan` the answer says where to search instead."""
 
     async def read(device: str, params: Any) -> Any:
         asked = _params(_Read, {"point": params} if isinstance(params, str) else params)
@@ -50,10 +54,16 @@ def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = No
         return dict(status())
 
     async def scan(device: str, params: Any) -> Any:
-        return dict(await rescan()) if rescan else {}
+        if rescan is None:
+            raise CallError(NO_RESCAN)
+        return dict(await rescan())
 
-    known = {"read": Method(read), "write": Method(write, once=True), "status": Method(tell)}
-    return known | ({"rescan": Method(scan, once=True)} if rescan else {})
+    return {
+        "read": Method(read),
+        "write": Method(write, once=True),
+        "status": Method(tell),
+        "rescan": Method(scan, once=rescan is not None),
+    }
 
 
 def _params(model: type[_Params], params: Any) -> _Params:

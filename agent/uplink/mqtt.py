@@ -53,7 +53,7 @@ class UnsupportedVersionError(ConnectionError):
 
 
 class HungUpError(ConnectionError):
-    """The peer took our CONNECT and closed the connection without an answer."""
+    """The peer took our CONNECT and gave no answer: it closed the connection, or stays silent."""
 
 
 class SubscriptionRefusedError(ConnectionError):
@@ -127,9 +127,13 @@ class Session(aiomqtt.Client):
             self._disconnected = gone
             self.check()
         except aiomqtt.MqttError as error:
+            stands = isinstance(self._client.socket(), socket.socket)
+            unanswered = stands and not isinstance(error, aiomqtt.MqttCodeError)
             self._cut()
             if isinstance(error, aiomqtt.exceptions.MqttConnectError) and error.rc in UNSUPPORTED_VERSION:
                 raise UnsupportedVersionError(f"cannot connect: {error}") from error
+            if unanswered:
+                raise HungUpError(f"cannot connect: no CONNACK in {self.timeout:g} s") from error
             raise ConnectionError(f"cannot connect: {error}") from error
         except UnicodeError as error:
             self._cut()
@@ -149,8 +153,6 @@ class Session(aiomqtt.Client):
                 await asyncio.wait_for(asyncio.shield(self._disconnected), 1)
         with contextlib.suppress(aiomqtt.MqttError):
             await super().__aexit__(kind, error, trace)
-        if self.gone.done() and not self.gone.cancelled():
-            self.gone.exception()  # known by now; asyncio would log it as lost
 
     @property
     def gone(self) -> asyncio.Future[None]:
@@ -342,4 +344,7 @@ class Session(aiomqtt.Client):
         super()._on_disconnect(*args)
         if not self._connected.done():
             self._connected.set_exception(HungUpError("cannot connect: the peer hung up"))
+        for end in (self._connected, self._disconnected):
+            if end.done() and not end.cancelled():
+                end.exception()  # whoever waited for it may have left: asyncio would log it as lost
         self._wake()

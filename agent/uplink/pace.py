@@ -3,8 +3,11 @@
 Rules.
 1. Limits are token buckets, as the platform has them: an amount in so many seconds, several at once.
 2. Of what the centre grants, SHARE is used: its clock is not ours, and others count there too.
-3. A refusal for a limit halves the pace that led to it; RECOVERY_S without one doubles it again, and
-   beyond what was ever refused there is no limit but the known ones.
+3. A refusal for a limit halves the pace that led to it, in messages and in values, as it does not say which
+   were too many; RECOVERY_S without one doubles it again, and beyond what was ever refused there is no
+   limit but the known ones.
+4. What a message may hold is what the tightest limit of values has room for: one that is larger would be
+   refused for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from agent.uplink.message import Message
 SHARE = 0.8
 RECOVERY_S = 120.0
 RATE_SPAN_S = 10.0
-LEARNED_MIN_PER_S = 0.5
+MESSAGES_MIN_PER_S, VALUES_MIN_PER_S = 0.5, 1.0  # what refusals teach at most
 VALUES_MAX = 1_000_000  # of one message, where nothing limits it
 
 
@@ -71,6 +74,32 @@ class Bucket:
         self._at_s = now_s
 
 
+class Learned:
+    """A rate that refusals teach: `per_s` is infinite until the first."""
+
+    def __init__(self) -> None:
+        self._refused_per_s = 0.0  # the rate that was refused last
+        self._at_s = 0.0
+        self.per_s = math.inf
+        self.bucket: tuple[Bucket, ...] = ()
+
+    def refused(self, rate_per_s: float, least_per_s: float, now_s: float) -> None:
+        """Refused at this rate; not to go below the least."""
+        self._refused_per_s = max(rate_per_s, least_per_s)
+        self._set(max(least_per_s, min(rate_per_s, self.per_s) / 2), now_s)
+
+    def renew(self, now_s: float) -> None:
+        """Try more if there was no refusal for RECOVERY_S."""
+        if self.bucket and now_s - self._at_s > RECOVERY_S:
+            self._set(self.per_s * 2, now_s)
+
+    def _set(self, per_s: float, now_s: float) -> None:
+        beyond = per_s > 2 * self._refused_per_s
+        self._at_s = now_s
+        self.per_s = math.inf if beyond else per_s
+        self.bucket = () if beyond else (Bucket(Rate(per_s, 1.0), now_s),)
+
+
 class Pace:
     """Says which messages may go now. `limits()` is asked at every turn: a session may grant others."""
 
@@ -82,17 +111,16 @@ class Pace:
     ) -> None:
         self._own, self._limits, self._clock = own, limits, clock
         self._known = NO_LIMITS
-        self._messages = self._values = ()  # type: tuple[Bucket, ...]
-        self._sent: deque[tuple[float, int]] = deque(maxlen=1000)
-        self._learned_per_s = math.inf
-        self._learned_s = 0.0
-        self._learned: Bucket | None = None
+        self._known_messages = self._known_values = ()  # type: tuple[Bucket, ...]
+        self._sent: deque[tuple[float, list[int]]] = deque(maxlen=1000)  # when, values of each message
+        self._messages_learned = Learned()
+        self._values_learned = Learned()
         self._build()
 
     @property
     def learned_per_s(self) -> float:
         """Messages a second that refusals have taught; infinite if none did."""
-        return self._learned_per_s
+        return self._messages_learned.per_s
 
     @property
     def values_max(self) -> int:
@@ -102,21 +130,29 @@ class Pace:
     def _build(self) -> None:
         now_s = self._clock()
         granted = [tuple(Rate(count * SHARE, s) for count, s in rates) for rates in self._known]
-        self._messages = tuple(Bucket(rate, now_s) for rate in (*self._own.messages, *granted[0]))
-        self._values = tuple(Bucket(rate, now_s) for rate in (*self._own.values, *granted[1]))
+        self._known_messages = tuple(Bucket(rate, now_s) for rate in (*self._own.messages, *granted[0]))
+        self._known_values = tuple(Bucket(rate, now_s) for rate in (*self._own.values, *granted[1]))
+
+    @property
+    def _messages(self) -> tuple[Bucket, ...]:
+        return self._known_messages + self._messages_learned.bucket
+
+    @property
+    def _values(self) -> tuple[Bucket, ...]:
+        return self._known_values + self._values_learned.bucket
 
     def take(self, pending: deque[Message]) -> list[Message]:
         """The first of `pending` that may go now; they leave it, and count as sent."""
         self._renew()
         taken: list[Message] = []
-        if not (self._messages or self._values or self._learned):
+        if not (self._messages or self._values):
             taken += pending
             pending.clear()
         while pending and self._wait_s(pending[0]) <= 0:
             taken.append(pending.popleft())
             self._spend(1, taken[-1].values)
         if taken:
-            self._sent.append((self._clock(), len(taken)))
+            self._sent.append((self._clock(), [message.values for message in taken]))
         return taken
 
     def spend(self, messages: int) -> None:
@@ -125,14 +161,10 @@ class Pace:
 
     def _spend(self, messages: int, values: int) -> None:
         now_s = self._clock()
-        for bucket in self._message_buckets:
+        for bucket in self._messages:
             bucket.take(messages, now_s)
         for bucket in self._values:
             bucket.take(values, now_s)
-
-    @property
-    def _message_buckets(self) -> tuple[Bucket, ...]:
-        return (*self._messages, self._learned) if self._learned else self._messages
 
     def wait_s(self, pending: deque[Message]) -> float:
         """Seconds until the first of `pending` may go."""
@@ -140,7 +172,7 @@ class Pace:
 
     def _wait_s(self, message: Message) -> float:
         now_s = self._clock()
-        waits = [bucket.wait_s(1, now_s) for bucket in self._message_buckets]
+        waits = [bucket.wait_s(1, now_s) for bucket in self._messages]
         waits += [bucket.wait_s(message.values, now_s) for bucket in self._values]
         return max(waits, default=0.0)
 
@@ -148,26 +180,16 @@ class Pace:
         if (limits := self._limits()) != self._known:
             self._known = limits
             self._build()
-        if self._learned and self._clock() - self._learned_s > RECOVERY_S:
-            self._learn(self._learned_per_s * 2)
+        self._messages_learned.renew(self._clock())
+        self._values_learned.renew(self._clock())
 
     # ---------------------------------------------------------------- what refusals teach
 
     def refused(self) -> None:
         """The centre refused for a limit."""
-        since_s = self._clock() - RATE_SPAN_S
-        recent = [(at_s, count) for at_s, count in self._sent if at_s >= since_s]
-        span_s = max(1.0, self._clock() - recent[0][0]) if recent else 1.0
-        rate = sum(count for _, count in recent) / span_s
-        self._top_per_s = max(rate, LEARNED_MIN_PER_S)
-        self._learn(max(LEARNED_MIN_PER_S, min(rate, self._learned_per_s) / 2))
-
-    def _learn(self, per_s: float) -> None:
-        self._learned_s = self._clock()
-        if per_s > 2 * self._top_per_s:
-            self._learned_per_s, self._learned = math.inf, None
-            return
-        self._learned_per_s = per_s
-        self._learned = Bucket(Rate(per_s, 1.0), self._clock())
-
-    _top_per_s = 0.0
+        now_s = self._clock()
+        recent = [sent for sent in self._sent if sent[0] >= now_s - RATE_SPAN_S]
+        span_s = max(1.0, now_s - recent[0][0]) if recent else 1.0
+        sizes = [size for _, each in recent for size in each]
+        self._messages_learned.refused(len(sizes) / span_s, MESSAGES_MIN_PER_S, now_s)
+        self._values_learned.refused(sum(sizes) / span_s, VALUES_MIN_PER_S, now_s)

@@ -1,7 +1,7 @@
 """Another client with our credentials: each connection ends the other's, for ever. Said once, with a way out.
 
 MQTT 5 says "session taken over". On 3.1.1 the centre just closes a connection on which all was well; after
-LIVES_MAX short lives in a row that is said as what it may be.
+`rival_lives_max` short lives in a row that is said as what it may be.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 
 from agent.uplink.mqtt import TakenOverError
+from agent.uplink.patience import PATIENT, Patience
 
 log = logging.getLogger(__name__)
 
 SHORT_LIFE_S = 30.0
-LIVES_MAX = 5
 CALM_S = 600.0
-WAIT_S = (5.0, 15.0)  # before we take the session back: two boxes that fight every second help nobody
 
 TAKEN_OVER = (
     "another client connects with the same credentials, and the centre lets only one in: give each box"
@@ -35,8 +34,13 @@ class Rival:
     """Watches how the connections of one uplink end."""
 
     def __init__(
-        self, uplink: str, rand: Callable[[], float], clock: Callable[[], float] = time.monotonic
+        self,
+        uplink: str,
+        rand: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+        patience: Patience = PATIENT,
     ) -> None:
+        self._patience = patience
         self._uplink, self._rand, self._clock = uplink, rand, clock
         self._began_s = 0.0
         self._seen_s = 0.0
@@ -62,7 +66,7 @@ class Rival:
             self._say(TAKEN_OVER)
         elif delivered and lost and self._clock() - self._began_s < SHORT_LIFE_S:
             self._short_lives += 1
-            if self._short_lives >= LIVES_MAX:
+            if self._short_lives >= self._patience.rival_lives_max:
                 self._say(MAYBE_TAKEN_OVER)
         elif lost:
             self._short_lives = 0
@@ -76,5 +80,5 @@ class Rival:
         """Wait a while before the next connection if a rival ended the last one."""
         if self._due:
             self._due = False
-            first_s, last_s = WAIT_S
+            first_s, last_s = self._patience.rival_wait_s
             await asyncio.sleep(first_s + self._rand() * (last_s - first_s))

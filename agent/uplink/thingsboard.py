@@ -16,6 +16,7 @@ from agent.uplink.credentials import CredentialOptions, Login, login, tls_contex
 from agent.uplink.message import Message
 from agent.uplink.mqtt import Session
 from agent.uplink.options import DeliveryOptions
+from agent.uplink.patience import PATIENT, Patience
 from agent.uplink.provision import USER, provision
 from agent.uplink.rest_options import RestOptions
 from agent.uplink.uplink import Uplink
@@ -35,9 +36,8 @@ class ThingsBoardFormat:
     """One sub-device per message, introduced before its first data: data alone would make it with the
     wrong profile."""
 
-    expires_s = SESSION_EXPIRES_S
-
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, expires_s: float = SESSION_EXPIRES_S) -> None:
+        self.expires_s = expires_s
         self._bytes_max = bytes_max - TOPIC_BYTES
 
     def greetings(
@@ -63,8 +63,10 @@ class ThingsBoard(Uplink):
         store: Store,
         state_dir: Path = Path(),
         primary: Uplink | None = None,
+        patience: Patience = PATIENT,
     ) -> None:
-        super().__init__(options, ThingsBoardFormat(options.message_bytes_max), store, primary)
+        form = ThingsBoardFormat(options.message_bytes_max)
+        super().__init__(options, form, store, primary, patience=patience)
         self._options = options
         self._provisioned = state_dir / f"{options.name}.token"
 

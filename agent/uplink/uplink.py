@@ -5,8 +5,9 @@ Rules.
 2. MQTT 5 is tried at every connection, 3.1.1 only if the broker's own word leads there: an
    acknowledgement of 3.1.1 cannot say no.
 3. A standby is silent while its primary delivers. When the primary has had something to deliver for
-   `takeover_s` and delivered nothing, the standby goes on where the primary stopped, until the primary
-   delivers again. The primary gets what it missed (`on_return = "resend"`), or not (`"skip"`).
+   `takeover_s` and delivered nothing, the standby goes on where the primary stopped, until the primary was
+   well for `steady_s`: one that comes and goes does not make it come and go too. The primary gets what it
+   missed (`on_return = "resend"`), or not (`"skip"`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from agent.uplink.message import Format
 from agent.uplink.mqtt import HungUpError, Session, UnsupportedVersionError
 from agent.uplink.options import DeliveryOptions
 from agent.uplink.pace import Limits
+from agent.uplink.patience import PATIENT, Patience
 from agent.uplink.rival import Rival
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,9 @@ class Uplink(ABC):
         format: Format,
         store: Store,
         primary: Uplink | None = None,
+        *,
         rand: Callable[[], float] = random.random,
+        patience: Patience = PATIENT,
     ) -> None:
         self.name = options.name
         self.retry_s_max = options.retry_s_max
@@ -75,7 +79,7 @@ class Uplink(ABC):
         self.beside: list[Callable[[Session], Awaitable[None]]] = []
         self.limits = Limits()  # what the centre grants; whoever learns of it sets it
         self._uplink_options, self._store, self._primary = options, store, primary
-        self._rival = Rival(self.name, rand)
+        self._rival = Rival(self.name, rand, patience=patience)
         self.delivery = Delivery(
             options,
             format,
@@ -85,9 +89,13 @@ class Uplink(ABC):
             rand=rand,
             todo=self._todo,
             passed_too=options.standby_for if options.on_return == "skip" else None,
+            patience=patience,
         )
+        self._steady_s = min(patience.steady_s, options.takeover_s)
+        self._hiccup_s = patience.hiccup_s
+        self._unwell_s: float | None = None  # on duty: when the primary was last not well
         self._protocol = ""
-        self._connected = False
+        self._connected = self._knows_5 = False
         self._connections = 0
         self._last_error = ""
 
@@ -128,7 +136,24 @@ class Uplink(ABC):
         return own.common(self._store.outbox.progress(self._primary.name))
 
     def _on_duty(self) -> bool:
-        return self._primary is None or self._primary.silent_s >= self._uplink_options.takeover_s
+        """Whether to deliver; of a standby, whether its primary does not."""
+        if self._primary is None:
+            return True
+        now_s = time.monotonic()
+        if self._unwell_s is None:
+            if self._primary.silent_s < self._uplink_options.takeover_s:
+                return False
+            self._unwell_s = now_s
+        elif now_s - self._unwell_s >= self._steady_s:
+            self._unwell_s = None
+            return False
+        elif not self._primary.is_well(self._hiccup_s):
+            self._unwell_s = now_s
+        return True
+
+    def is_well(self, hiccup_s: float) -> bool:
+        """Connected, and not silent for more than `hiccup_s`."""
+        return self._connected and self.silent_s <= hiccup_s
 
     @property
     def silent_s(self) -> float:
@@ -165,7 +190,8 @@ class Uplink(ABC):
         try:
             await self._connect_and_deliver("5" if wanted == "auto" else wanted)
         except (UnsupportedVersionError, HungUpError):
-            if wanted != "auto":
+            # Who has spoken MQTT 5 before is down, not old.
+            if wanted != "auto" or self._knows_5:
                 raise
             log.debug("uplink %s: no MQTT 5, going on with 3.1.1", self.name)
             await self._connect_and_deliver("3.1.1")
@@ -176,6 +202,7 @@ class Uplink(ABC):
             await self.before_session(VERSIONS[protocol])
             async with self.session(VERSIONS[protocol]) as session:
                 self._connected = True
+                self._knows_5 |= protocol == "5"
                 self._connections += 1
                 self._rival.connected()
                 await self._with_companions(session)

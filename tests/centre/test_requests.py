@@ -28,12 +28,13 @@ async def test_what_was_left_is_done_once_and_forgotten(tmp_path: Path) -> None:
     leave(folder, ONE.model_copy(update={"from_ms": 2}))
     done: list[tuple[str, str, int, int]] = []
 
-    async def requeue(*what: object) -> None:
+    async def requeue(*what: object) -> int:
         done.append(what)  # type: ignore[arg-type]
+        return 1
 
     for _ in range(2):
         with pytest.raises(Enough):
-            await serve(folder, requeue, sleep=enough)
+            await serve(folder, requeue, ["center"], sleep=enough)
     assert sorted(done) == [("center", "main-meter", 1, 5), ("center", "main-meter", 2, 5)]
     assert list(folder.iterdir()) == []
 
@@ -41,12 +42,26 @@ async def test_what_was_left_is_done_once_and_forgotten(tmp_path: Path) -> None:
 async def test_killed_while_doing_it_is_done_again(tmp_path: Path) -> None:
     leave(tmp_path, ONE)
 
-    async def killed(*_: object) -> None:
+    async def killed(*_: object) -> int:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await serve(tmp_path, killed)
+        await serve(tmp_path, killed, ["center"])
     assert [request for _, request in waiting(tmp_path)] == [ONE]
+
+
+async def test_of_an_uplink_that_is_gone_nothing_is_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(tmp_path, ONE)
+
+    async def never(*_: object) -> int:
+        raise AssertionError
+
+    with pytest.raises(Enough):
+        await serve(tmp_path, never, ["another"], sleep=enough)
+    assert waiting(tmp_path) == []
+    assert "uplink center is not in the configuration, removed" in caplog.text
 
 
 def test_what_is_no_request_is_removed_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

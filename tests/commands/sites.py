@@ -61,7 +61,7 @@ async def agent_on(file: Path) -> AsyncIterator[tuple[str, ...]]:
         async with asyncio.timeout(20):
             await asyncio.wait({running, asyncio.ensure_future(ready.wait())}, return_when="FIRST_COMPLETED")
             assert ready.is_set(), running
-            yield "--url", service.url, "--user", "ana", "--password-file", str(file.parent / "password")
+        yield "--url", service.url, "--user", "ana", "--password-file", str(file.parent / "password")
     finally:
         service.stop()
         await running

@@ -20,8 +20,8 @@ async def test_of_lines_opened_here(tmp_path: Path, free_port: Callable[[], int]
         stats = await command("line", "stats", str(file), "--seconds", "3")
     assert stats.code == 0
     assert re.match(r"Bus-1  \S+ 9600 8N1  open, busy \d+%, stretch 1\.\d\d\n", stats.out)
-    assert re.search(r"(?m)^main +1 +[1-9]\d* +\d+ +0 +0 +0 +\d+\.\d ", stats.out)
-    assert re.search(r"(?m)^dead +9 +\d+ +\d+ +0 +0 +0 +- +- +- +- +silent, \d times in a row$", stats.out)
+    assert re.search(r"(?m)^main +1 +[1-9]\d* +\d+ +0 +0 +0 +0 +\d+\.\d ", stats.out)
+    assert re.search(r"(?m)^dead +9 +\d+ +\d+ +0 +0 +0 +0 +- +- +- +- +silent, \d times in a row$", stats.out)
 
 
 async def test_of_a_running_agent(tmp_path: Path, free_port: Callable[[], int]) -> None:
@@ -49,3 +49,19 @@ def test_lines_that_only_listen() -> None:
     line = {"name": "wifi", "where": "udp 0.0.0.0:47000", "failing": False, "connected": True}
     text = line_text(line | {"counters": {"datagrams": 3}, "devices": {"room": {"datagrams": 2, "lost": 1}}})
     assert text == "wifi  udp 0.0.0.0:47000  open\n  all: datagrams 3\n  room: datagrams 2, lost 1"
+
+
+def test_what_is_slow_is_not_called_refused() -> None:
+    device = {"unit_id": 1, "silent": 0, "refused": ["thd"], "unanswered": ["clock"], "requests": 100}
+    device |= {
+        "timeouts": 3,
+        "crc_errors": 0,
+        "strays": 4,
+        "exceptions": 1,
+        "malformed": 0,
+        "response_ms": None,
+    }
+    line = {"name": "bus", "failing": False, "connected": True, "devices": {"m": device}}
+    text = line_text(line)
+    assert "refuses thd; too slow or silent for clock, asked again later; other units' frames" in text
+    assert "other units" not in line_text(line | {"devices": {"m": device | {"strays": 2}}})

@@ -46,6 +46,17 @@ def test_every_fault_with_its_place(tmp_path: Path, capsys: Captured) -> None:
     assert errors.endswith("4 faults\n")
 
 
+@pytest.mark.parametrize("code", ["--5", "²", "1.5", ""])
+def test_a_code_that_is_no_whole_number(code: str, tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'driver = "modbus"\ntitle = "x"\nsource = ["y"]\n[[group]]\nname = "g"\n'
+        f'[[group.point]]\nname = "v"\nkind = "state"\naddress = 1\nstates = {{ "{code}" = "on" }}\n'
+    )
+    assert main(["profile", "check", str(file)]) == 2
+    assert "states: expected whole numbers as codes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -109,6 +109,14 @@ async def test_a_dead_device_rests_ever_longer_and_costs_the_live_ones_nothing_l
     assert bus.poller.stretch == pytest.approx(1.0, abs=0.01)
 
 
+async def test_the_rest_of_a_dead_device_grows_to_five_minutes_and_no_further() -> None:
+    bus = Bus(end_s=4000, dead=["dead"])
+    rests = gaps((await bus.run(job("dead"), job("live")))["dead"])
+    assert rests[5:9] == pytest.approx([32.5, 64.5, 128.5, 256.5], abs=1.1)
+    assert rests[9:] == pytest.approx([300.5] * len(rests[9:]), abs=1.1)
+    assert len(rests) >= 18
+
+
 async def test_all_groups_of_a_dead_device_rest_together_and_are_published_bad() -> None:
     patience = Patience()
     bus = Bus(end_s=100, dead=["dead"])

@@ -116,6 +116,30 @@ async def test_damage_under_a_running_agent_costs_nothing_that_memory_has(tmp_pa
         assert len(await everything(store)) == len(found)
 
 
+async def test_pages_that_go_bad_under_a_running_agent_are_noticed_and_left_behind(tmp_path: Path) -> None:
+    """The bytes on the card change while the file is open; whoever reads them next notices."""
+    file = tmp_path / "readings.db"
+    async with Store(file, chunk_size=SIZE) as store:
+        readings = await filled(store, 9_000)
+        assert await store.upkeep.seal()
+        await store.disk._db.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        overwrite(file, 8 * 1024, file.stat().st_size - 8 * 1024)
+        store.append(some(50, 9_000))
+        readings += some(50, 9_000)
+        with pytest.raises(OSError, match="store: cannot read"):
+            await everything(store)
+        await store.commit()
+        assert store.state.moved_aside.startswith("readings.broken-2")
+        assert not store.state.failing
+        found = await everything(store)
+        assert [bits(each) for _, each in found] == [bits(each) for each in readings[-len(found) :]]
+        assert len(found) >= 4096
+        store.append(some(50, 9_050))
+        await store.commit()
+        assert store.state.committed_seq == 9_100
+    check(file)
+
+
 def broken() -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT

@@ -289,7 +289,7 @@ async def test_migration_is_whole_or_not_at_all_and_only_once(tmp_path: Path) ->
         await migrate(db)
         await migrate(db)
         rows = await db.execute_fetchall("PRAGMA user_version")
-        assert [tuple(row) for row in rows] == [(5,)]
+        assert [tuple(row) for row in rows] == [(6,)]
 
 
 @pytest.mark.parametrize("turns", range(0, 40, 3))

@@ -37,7 +37,7 @@ class Behaviour:
     """
 
     release: Literal["4.3", "4.1", "3.6"] = "4.3"
-    mqtt5: Literal["granted", "refused", "hang up"] = "granted"
+    mqtt5: Literal["granted", "refused", "hang up", "silent"] = "granted"
     payload_bytes_max: int = 65_536
     one_session_per_token: bool = True
     limits: Limits = field(default_factory=Limits)

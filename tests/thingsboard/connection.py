@@ -89,7 +89,7 @@ class Connection:
         if asked.version == V5 and self._behaviour.mqtt5 != "granted":
             if self._behaviour.mqtt5 == "refused":
                 self._send(codec.connack(codec.V311, 1, session_present=False))
-            self._closing = True
+            self._closing = self._behaviour.mqtt5 != "silent"
             return
         self._packet_bytes_max = asked.packet_bytes_max
         tls = self._writer.get_extra_info("ssl_object")

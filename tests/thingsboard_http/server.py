@@ -20,6 +20,7 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
+from tests.thingsboard_http.alarms import AlarmRoutes
 from tests.thingsboard_http.model import Centre, Refusal, ref
 
 USER, PASSWORD = "tenant@thingsboard.org", "tenant's secret"
@@ -61,6 +62,7 @@ class FakeThingsBoard:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.centre = Centre(clock)
+        self.alarms = AlarmRoutes(self.centre)
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.logins: list[str] = []
         self.access_s, self.refresh_s = 9000.0, 604_800.0
@@ -138,6 +140,7 @@ class FakeThingsBoard:
                 web.get("/api/plugins/telemetry/{type}/{id}/values/attributes/{scope}", self._attributes),
                 web.get("/api/plugins/telemetry/{type}/{id}/values/timeseries", self._timeseries),
                 web.get("/api/plugins/telemetry/{type}/{id}/keys/timeseries", self._keys),
+                *self.alarms.routes(),
             ]
         )
         return app

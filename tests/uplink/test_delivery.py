@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from agent.model import Group, Reading
+from agent.model import NAN, Group, Reading
 from agent.store import Store
 from agent.supervise import Episode
-from agent.uplink import delivery as module
-from agent.uplink import holds
 from agent.uplink.delivery import Delivery
 from agent.uplink.options import DeliveryOptions
 from agent.uplink.pace import Limits, Rate
+from agent.uplink.patience import Patience
 from agent.uplink.thingsboard import ThingsBoardFormat
 from tests.conftest import group_of, until
 from tests.uplink.wire import Centre
 
 A, B = group_of("a"), group_of("b")
+HASTY = Patience(after_loss_s=0.01, held_first_s=0.05)
 EPISODE = Episode(logging.getLogger(__name__), "test")
 
 
@@ -32,10 +32,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def delivery_of(
-    store: Store, *, limits: Callable[[], Limits] = Limits, rand: float = 0.0, **more: object
+    store: Store,
+    *,
+    limits: Callable[[], Limits] = Limits,
+    rand: float = 0.0,
+    patience: Patience = HASTY,
+    form: ThingsBoardFormat | None = None,
+    **more: object,
 ) -> Delivery:
     options = DeliveryOptions.model_validate({"name": "center", "host": "localhost", "linger_ms": 0} | more)
-    return Delivery(options, ThingsBoardFormat(60_000), store, EPISODE, limits=limits, rand=lambda: rand)
+    form = form or ThingsBoardFormat(60_000)
+    return Delivery(options, form, store, EPISODE, limits=limits, rand=lambda: rand, patience=patience)
 
 
 def fill(store: Store, count: int, start: int = 0, groups: tuple[Group, ...] = (A, B)) -> None:
@@ -141,21 +148,14 @@ def poisoned(at: int, answer: str | None) -> Callable[[str, dict], str | None]:
     return judge
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holds, "AFTER_LOSS_S", 0.01)
-    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.05)
-
-
 @pytest.mark.parametrize("answer", ["Payload format invalid", None], ids=["refused", "the link ends"])
 @pytest.mark.parametrize("at", [0, 37, 99])
-@pytest.mark.usefixtures("hasty")
 async def test_a_poisonous_reading_is_found_and_kept_aside(store: Store, answer: str | None, at: int) -> None:
     centre = Centre(poisoned(at, answer))
     delivery = delivery_of(store)
     async with centre.linked(delivery, EPISODE):
         fill(store, 100)
-        await until(lambda: delivery.holds)
+        await asyncio.sleep(0.05)
         fill(store, 10, 100)
         await until(lambda: not delivery.holds and waiting(store) == 0)
         links = len(centre.links)
@@ -169,7 +169,34 @@ async def test_a_poisonous_reading_is_found_and_kept_aside(store: Store, answer:
     assert [tuple(row)[:2] for row in rows] == [("b", at)]
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("answer", ["Payload format invalid", None], ids=["refused", "the link ends"])
+@pytest.mark.parametrize("at", [0, 37, 99])
+async def test_poison_is_found_although_the_device_is_quiet(
+    store: Store, answer: str | None, at: int
+) -> None:
+    """It is judged by what is in the log."""
+    centre = Centre(poisoned(at, answer))
+    delivery = delivery_of(store, rand=0.5)
+    async with centre.linked(delivery, EPISODE):
+        fill(store, 100)
+        await until(lambda: waiting(store) == 0 and not delivery.holds and len(centre.taken) > 190)
+    assert set(centre.taken) == all_of(100) - {("b", at)}
+    assert store.outbox.rejected("center") == 1
+
+
+async def test_an_empty_reading_proves_nothing(store: Store) -> None:
+    """The only readings of a device with a value are refused: that may be the device."""
+    centre = Centre(lambda topic, message: "Payload format invalid" if "b" in message else "")
+    delivery = delivery_of(store)
+    async with centre.linked(delivery, EPISODE):
+        fill(store, 1)
+        store.append([Reading(B, at, (NAN, NAN)) for at in range(5, 50)])
+        await until(lambda: delivery.holds)
+        await asyncio.sleep(1.0)
+    assert store.outbox.rejected("center") == 0
+    assert len(delivery.holds) == 1
+
+
 async def test_a_refused_device_is_never_taken_for_poison(store: Store) -> None:
     centre = Centre(lambda topic, message: "Payload format invalid" if "b" in message else "")
     delivery = delivery_of(store)
@@ -201,12 +228,9 @@ async def test_what_3_1_1_acknowledged_just_before_it_closed_goes_again(store: S
     assert set(centre.taken) == all_of(10)
 
 
-async def test_a_quiet_device_is_introduced_again_before_the_centre_forgets_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "GREETINGS_CHECK_S", 0.05)
-    monkeypatch.setattr(module, "REST_S_MAX", 0.05)
-    monkeypatch.setattr(ThingsBoardFormat, "expires_s", 0.3)
+async def test_a_quiet_device_is_introduced_again_before_the_centre_forgets_it(store: Store) -> None:
+    patience = Patience(greetings_check_s=0.05, rest_s=0.05)
+    form = ThingsBoardFormat(60_000, expires_s=0.3)
     seen: list[str] = []
 
     def judge(topic: str, message: dict) -> str:
@@ -215,7 +239,7 @@ async def test_a_quiet_device_is_introduced_again_before_the_centre_forgets_it(
         return ""
 
     centre = Centre(judge)
-    async with centre.linked(delivery_of(store), EPISODE):
+    async with centre.linked(delivery_of(store, patience=patience, form=form), EPISODE):
         fill(store, 1)
         await until(lambda: len(seen) == 2)
         for at in range(1, 10):

@@ -17,7 +17,8 @@ import pytest
 from agent.model import Device, Group, Point, Reading
 from agent.store import Store
 from agent.supervise import Backoff, supervise
-from agent.uplink import ThingsBoard, holds
+from agent.uplink import ThingsBoard
+from agent.uplink.patience import Patience
 from agent.uplink.thingsboard import ThingsBoardOptions
 from tests.conftest import Mosquitto, group_of, until
 from tests.uplink.center import Center, Seen
@@ -55,6 +56,7 @@ async def center(mosquitto: Mosquitto) -> AsyncIterator[Center]:
 
 
 A, B = group_of("a"), group_of("b")
+HASTY = Patience(held_first_s=0.2)
 
 
 def fill(store: Store, count: int, start: int = 0) -> None:
@@ -220,12 +222,10 @@ async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothi
     tmp_path: Path,
     store: Store,
     free_port: Callable[[], int],
-    monkeypatch: pytest.MonkeyPatch,
     *,
     answer: int | None,
     at: str,
 ) -> None:
-    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.2)
     mended = False
 
     def judge(topic: str, message: dict) -> int | None:
@@ -234,7 +234,7 @@ async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothi
 
     port = free_port()
     async with choosy(port, judge) as broker:
-        uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store)
+        uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store, patience=HASTY)
         async with delivering(uplink):
             fill(store, 30)
             await until(lambda: sum(key[0] == "a" for key in broker.taken) == 60)
@@ -246,7 +246,9 @@ async def test_a_device_the_centre_does_not_take_holds_nobody_up_and_loses_nothi
             await store.commit()
         assert "center/b" in store.outbox.under("center/")
         mended = True
-        uplink = ThingsBoard(options(tmp_path, port, puback_timeout_s=0.5), store)  # a restart keeps the hold
+        uplink = ThingsBoard(
+            options(tmp_path, port, puback_timeout_s=0.5), store, patience=HASTY
+        )  # a restart keeps the hold
         assert uplink.state.held_devices == 1
         async with delivering(uplink):
             filled = 60

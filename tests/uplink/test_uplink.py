@@ -14,13 +14,17 @@ import pytest
 
 from agent.model import NAN, Group, Quality, Reading
 from agent.store import Store
-from agent.uplink import PlainMqtt, PlainMqttOptions, ThingsBoard, ThingsBoardOptions, Uplink, holds, rival
+from agent.uplink import PlainMqtt, PlainMqttOptions, ThingsBoard, ThingsBoardOptions, Uplink
+from agent.uplink.patience import Patience
 from tests.conftest import Mosquitto, group_of, until
 from tests.thingsboard.behaviour import Behaviour
 from tests.thingsboard.server import FakeThingsBoard
 from tests.uplink.test_thingsboard import delivering
 
 A, B = group_of("a"), group_of("b")
+HASTY = Patience(
+    held_first_s=0.2, after_loss_s=0.05, rest_s=0.2, rival_wait_s=(0.1, 0.1), rival_lives_max=3, hiccup_s=0.3
+)
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 
 
@@ -37,14 +41,22 @@ async def board() -> AsyncIterator[FakeThingsBoard]:
 
 
 def thingsboard(
-    tmp_path: Path, store: Store, port: int, primary: Uplink | None = None, **more: object
+    tmp_path: Path,
+    store: Store,
+    port: int,
+    primary: Uplink | None = None,
+    *,
+    takeover_s: float = 5.0,
+    **more: object,
 ) -> ThingsBoard:
     token = tmp_path / "token"
     token.write_text("T0KEN\n")
     token.chmod(0o600)
     base: dict[str, object] = {"kind": "thingsboard", "name": "center", "host": "127.0.0.1", "port": port}
     quick: dict[str, object] = {"token_file": token, "puback_timeout_s": 1.0, "backlog_delay_s_max": 0.0}
-    return ThingsBoard(ThingsBoardOptions.model_validate(base | quick | more), store, tmp_path, primary)
+    options = ThingsBoardOptions.model_validate(base | quick | more)
+    options = options.model_copy(update={"takeover_s": takeover_s})  # a test has no time for a real one
+    return ThingsBoard(options, store, tmp_path, primary, HASTY)
 
 
 def fill(store: Store, count: int, start: int = 0, groups: tuple[Group, ...] = (A, B)) -> None:
@@ -79,10 +91,8 @@ async def test_a_rate_limit_costs_time_and_nothing_else(
 
 @VERSIONS
 async def test_poison_at_a_real_centre(
-    tmp_path: Path, store: Store, board: FakeThingsBoard, version: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, board: FakeThingsBoard, version: str
 ) -> None:
-    monkeypatch.setattr(holds, "AFTER_LOSS_S", 0.05)
-    monkeypatch.setattr(holds, "RETRY_S_FIRST", 0.2)
     board.behaviour.poison = lambda device, ts, values: (device, ts) == ("b", 1033)
     uplink = thingsboard(tmp_path, store, board.port, protocol=version)
     async with delivering(uplink):
@@ -102,16 +112,13 @@ async def test_poison_at_a_real_centre(
 
 
 @VERSIONS
-async def test_two_boxes_with_one_token_are_told(  # noqa: PLR0917
+async def test_two_boxes_with_one_token_are_told(
     tmp_path: Path,
     store: Store,
     board: FakeThingsBoard,
     version: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(rival, "WAIT_S", (0.1, 0.1))
-    monkeypatch.setattr(rival, "LIVES_MAX", 3)
     caplog.set_level(logging.WARNING)
     async with Store(tmp_path / "other.db") as other_store:
         one = thingsboard(tmp_path, store, board.port, protocol=version)
@@ -129,8 +136,9 @@ async def test_a_standby_takes_over_and_gives_back_without_a_gap(
 ) -> None:
     async with FakeThingsBoard() as second:
         primary = thingsboard(tmp_path, store, board.port)
-        standby = thingsboard(tmp_path, store, second.port, primary, name="spare", standby_for="center")
-        standby._uplink_options = standby._uplink_options.model_copy(update={"takeover_s": 1.0})
+        standby = thingsboard(
+            tmp_path, store, second.port, primary, takeover_s=1.0, name="spare", standby_for="center"
+        )
         async with delivering(primary), delivering(standby):
             fill(store, 50)
             await until(lambda: len(board.centre.stored) == 200)
@@ -150,15 +158,38 @@ async def test_a_standby_takes_over_and_gives_back_without_a_gap(
         assert standby.state.backlog == 0
 
 
+async def test_a_primary_that_comes_and_goes_does_not_take_its_standby_along(
+    tmp_path: Path, store: Store, board: FakeThingsBoard
+) -> None:
+    async with FakeThingsBoard() as second:
+        primary = thingsboard(tmp_path, store, board.port, retry_s_max=1.0)
+        names = {"name": "spare", "standby_for": "center"}
+        standby = thingsboard(tmp_path, store, second.port, primary, takeover_s=1.5, **names)
+        async with delivering(primary), delivering(standby):
+            await board.kill()
+            fill(store, 10)
+            await until(lambda: standby.state.connected)
+            for at in range(1, 6):
+                fill(store, 10, 10 * at)
+                await board.start()
+                await until(lambda: primary.state.connected)
+                await asyncio.sleep(0.3)
+                await board.kill()
+                fill(store, 10, 60 + 10 * at)
+                await until(lambda: standby.state.backlog == 0)  # new ones do not wait for a silence
+            assert standby.state.connections == 1
+            await board.start()
+            await until(lambda: not standby.state.connected and primary.state.backlog == 0, 20)
+        assert board.centre.stored.keys() == {key for key in wanted(120) if not 1060 <= key[2] < 1070}
+
+
 async def test_what_the_standby_delivered_may_be_spared(
     tmp_path: Path, store: Store, board: FakeThingsBoard
 ) -> None:
     async with FakeThingsBoard() as second:
         primary = thingsboard(tmp_path, store, board.port)
-        standby = thingsboard(
-            tmp_path, store, second.port, primary, name="spare", standby_for="center", on_return="skip"
-        )
-        standby._uplink_options = standby._uplink_options.model_copy(update={"takeover_s": 0.5})
+        names = {"name": "spare", "standby_for": "center", "on_return": "skip"}
+        standby = thingsboard(tmp_path, store, second.port, primary, takeover_s=0.5, **names)
         await board.kill()
         async with delivering(primary), delivering(standby):
             fill(store, 50)

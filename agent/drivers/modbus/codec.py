@@ -144,7 +144,8 @@ def _float(coding: Coding) -> Callable[[float], float]:
             return NAN
         if single:
             raw = shortest_f32(raw)
-        return raw if plain else float(Decimal(repr(raw)) * times + add)
+        value = raw if plain else float(Decimal(repr(raw)) * times + add)
+        return value if math.isfinite(value) else NAN
 
     return value
 
@@ -179,7 +180,8 @@ def with_exponent(value: float, exponent: float) -> float:
     if not abs(exponent) <= EXPONENT_MAX:
         return NAN
     power = 10.0 ** int(abs(exponent))
-    return value * power if exponent >= 0 else value / power
+    scaled = value * power if exponent >= 0 else value / power
+    return scaled if math.isfinite(scaled) else NAN
 
 
 def encode(coding: Coding, value: float) -> tuple[int, ...]:

@@ -140,6 +140,10 @@ class ModbusLine:
         }
 
     def _device_statistics(self, unit: Unit) -> dict[str, Any]:
-        refused = [name for job in self._jobs if job.how.unit is unit for name in job.how.refused]
+        readers = [job.how for job in self._jobs if job.how.unit is unit]
+        put_off = {
+            "refused": [name for reader in readers for name in reader.refused],
+            "unanswered": [name for reader in readers for name in reader.unanswered],
+        }
         silent = unit.patience.failures
-        return {"unit_id": unit.unit_id, "silent": silent, "refused": refused} | unit.traffic.as_data()
+        return {"unit_id": unit.unit_id, "silent": silent} | put_off | unit.traffic.as_data()

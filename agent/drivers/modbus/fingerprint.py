@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from agent.drivers.modbus import codec
 from agent.drivers.modbus.pdu import Table
+from agent.drivers.profile import Scale
 from agent.schema import Options
 
 SerialSettings = Annotated[str, Field(pattern=r"^(300|600|[1-9]\d{3,6}) [78][NEO][12]$")]
@@ -28,7 +29,7 @@ class Fingerprint(Options):
     table: Table | None = None
     type: codec.Type | None = None
     order: codec.Order | None = None
-    scale: float = 1
+    scale: Scale = 1
     one_of: Annotated[list[int], Field(max_length=32)] = Field(default_factory=list)
     min: float | None = None
     max: float | None = None

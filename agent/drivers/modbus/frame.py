@@ -16,10 +16,11 @@ from typing import Literal, Protocol
 from agent.drivers.modbus import pdu as pdus
 from agent.drivers.modbus.pdu import MalformedError
 
-Failure = Literal["silent", "crc", "noise"]
+Failure = Literal["silent", "crc", "noise", "stray"]
 
 MBAP = struct.Struct(">HHHB")
 BUFFER_BYTES_MAX = 1024
+REQUEST_BYTES = 8  # of most functions, and the answer to a write
 ANY_UNIT = (0, 255)  # what a device with a network port is asked as; it may answer as either
 
 
@@ -38,7 +39,7 @@ class Framing(Protocol):
         """Whether as much came as an answer has, though no right one is in it: waiting on is in vain."""
 
     def failure(self) -> Failure:
-        """What was there instead of an answer, for the count of faults."""
+        """What was there instead of an answer, for the count of faults; stray: another's whole frame."""
 
 
 class TcpFraming:
@@ -46,13 +47,14 @@ class TcpFraming:
 
     def __init__(self) -> None:
         self.waiting = False
-        self.stale = 0
+        self.stale = self._stale_before = 0
         self._transaction, self._unit_id = 0, 0
         self._buffer = b""
 
     def send(self, unit_id: int, pdu: bytes) -> bytes:
         self._transaction = (self._transaction + 1) & 0xFFFF
         self._unit_id, self.waiting = unit_id, True
+        self._stale_before = self.stale
         return MBAP.pack(self._transaction, 0, len(pdu) + 1, unit_id) + pdu
 
     def receive(self, data: bytes) -> bytes | None:
@@ -83,7 +85,7 @@ class TcpFraming:
 
     def failure(self) -> Failure:
         self.waiting = False
-        return "silent"
+        return "stray" if self.stale > self._stale_before else "silent"
 
 
 class RtuFraming:
@@ -170,7 +172,29 @@ class RtuFraming:
         rest = bytes(self._buffer).replace(self._request, b"", 1)
         if not rest.strip(b"\x00\xff"):
             return "silent"
+        if self._head not in rest and has_frame(rest):
+            return "stray"
         return "crc" if self._head in rest else "noise"
+
+
+def has_frame(data: bytes) -> bool:
+    """Whether a whole RTU frame, a request or an answer, lies anywhere in `data`."""
+    return any(_is_frame(data, at, size) for at in range(len(data) - 4) for size in _sizes(data, at))
+
+
+def _sizes(data: bytes, at: int) -> tuple[int, ...]:
+    """How long a frame that begins at `at` may be, by its function code."""
+    function = data[at + 1]
+    if function & pdus.EXCEPTION_BIT:
+        return (5,)
+    if function in (1, 2, 3, 4, 23):
+        return (5 + data[at + 2], REQUEST_BYTES)
+    return (REQUEST_BYTES,) if function in (5, 6, 15, 16) else ()
+
+
+def _is_frame(data: bytes, at: int, size: int) -> bool:
+    frame = data[at : at + size]
+    return len(frame) == size and crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little")
 
 
 def _crc_table() -> tuple[int, ...]:

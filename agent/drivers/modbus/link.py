@@ -31,6 +31,10 @@ class GarbledError(TimeoutError):
     """Something came in time, but it does not pass its check: noise, a collision, wrong serial settings."""
 
 
+class StrayError(GarbledError):
+    """A whole frame came in time, but of another unit or for another question: a late one, a stranger's."""
+
+
 class Wire(Protocol):
     """The part of a transport that a link uses; a serial port has it too."""
 
@@ -98,6 +102,11 @@ class Link(asyncio.Protocol):
     def may_echo(self) -> bool:
         """Whether it is not known yet if this line echoes: read before trusting functions 5 and 6."""
         return isinstance(self._framing, RtuFraming) and self._framing.echoes is None
+
+    @property
+    def is_rtu(self) -> bool:
+        """Whether frames carry no transaction id, so that what is garbled is worth asking again."""
+        return self._is_rtu
 
     def late_s(self, timeout_s: float) -> float:
         """How long after a time-out an answer may still come: no other question to that unit before."""
@@ -201,12 +210,19 @@ class Link(asyncio.Protocol):
         answer = self._answer
         if answer is None or answer.done():
             return
-        if self._framing.failure() != "silent":
+        failure = self._framing.failure()
+        if self._is_rtu and failure in ("crc", "noise"):
             answer.set_exception(GarbledError("an answer came that fails its check"))
+            return
+        if self._is_rtu and failure == "stray":
+            answer.set_exception(StrayError("only a frame of another unit came"))
             return
         self.silent_in_a_row += 1
         if self.silent_in_a_row >= self._silent_max:
             self.close(f"no answer to {self.silent_in_a_row} requests in a row")
+        elif failure == "stray":
+            text = f"no answer in {timeout_s:.3g} s, only one with another unit or transaction id"
+            answer.set_exception(StrayError(text))
         else:
             answer.set_exception(TimeoutError(f"no answer in {timeout_s:.3g} s"))
 

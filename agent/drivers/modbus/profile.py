@@ -10,7 +10,7 @@ from agent.drivers.modbus import codec
 from agent.drivers.modbus.fingerprint import Fingerprint, SerialSettings
 from agent.drivers.modbus.pdu import BITS_MAX, Table, is_bit_table
 from agent.drivers.modbus.plan import Block, Span, plan
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, WritablePointOptions
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, Offset, Said, Scale, Sources, WritablePointOptions
 from agent.schema import Name, Options
 
 EXPONENT = codec.Coding(kind="s16", invalid=(-32768,))
@@ -24,8 +24,8 @@ class ModbusPoint(WritablePointOptions):
     table: Table | None = None
     type: codec.Type | None = None
     order: codec.Order | None = None
-    scale: Annotated[float, Field(description="value = raw x scale + offset")] = 1
-    offset: float = 0
+    scale: Annotated[Scale, Field(description="value = raw x scale + offset")] = 1
+    offset: Offset = 0
     invalid: Annotated[list[int], Field(max_length=8, description="raw values that mean: not available")] = (
         Field(default_factory=list)
     )
@@ -41,8 +41,6 @@ class ModbusPoint(WritablePointOptions):
     def _is_consistent(self) -> ModbusPoint:
         if self.bit is not None and self.mask is not None:
             raise ValueError("expected bit or mask, found both")
-        if not self.scale:
-            raise ValueError("scale: expected another number than 0")
         return self
 
     @classmethod
@@ -62,8 +60,8 @@ class ModbusProfile(Options):
     """A datasheet. `table`, `type` and `order` hold for every point that does not say otherwise."""
 
     driver: Literal["modbus"]
-    title: str
-    source: Annotated[list[str], Field(min_length=1)]
+    title: Said
+    source: Sources
     table: Table = "holding"
     type: codec.Type = "u16"
     order: codec.Order = "ABCD"
@@ -83,8 +81,22 @@ class ModbusProfile(Options):
         for group in self.group:
             for point in group.point:
                 _check_place(point, self.table_of(point), self.coding(point))
+                self._check_values(point)
             self.blocks(group)
         return self
+
+    def _check_values(self, point: ModbusPoint) -> None:
+        """ValueError if a limit, a step or a code is a value that the registers can never hold."""
+        said = {f"states.{code}": float(code) for code in point.states}
+        if point.writable:
+            ends = {"min": point.min, "max": point.max}
+            said |= {key: value for key, value in ends.items() if value is not None}
+            said |= {"min + step": (point.min or 0.0) + point.step} if point.step else {}
+        for key, value in said.items():
+            try:
+                self.check_write(point, value)
+            except ValueError as error:
+                raise ValueError(f"point {point.name}: {key}: {error}") from None
 
     def table_of(self, point: ModbusPoint) -> Table:
         """Where a point lies."""
@@ -102,6 +114,11 @@ class ModbusProfile(Options):
             mask=point.mask or (1 << point.bit if point.bit is not None else 0),
             conversion=point.conversion,
         )
+
+    def check_write(self, point: ModbusPoint, value: float) -> None:
+        """ValueError if `value` does not fit the point's registers; with a scale register any may."""
+        if point.scale_register is None:
+            codec.encode(self.coding(point), value)
 
     def width(self, point: ModbusPoint) -> int:
         """How many registers (or bits) a point takes."""

@@ -80,8 +80,13 @@ class GroupReader:
 
     @property
     def refused(self) -> Sequence[str]:
-        """The points that are not asked for at present."""
-        return self._names(self._shelved)
+        """The points that the device says it does not have: not asked for at present."""
+        return self._names([piece for piece in self._shelved if not piece.silences])
+
+    @property
+    def unanswered(self) -> Sequence[str]:
+        """The points whose request was met by silence while the device answered others: put off."""
+        return self._names([piece for piece in self._shelved if piece.silences])
 
     async def read(self, link: Link) -> Reading:
         """One reading. TimeoutError if the device said nothing at all."""

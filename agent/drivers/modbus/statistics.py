@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RESPONSES_KEPT = 200
-COUNTS = ("requests", "timeouts", "crc_errors", "exceptions", "malformed")
+COUNTS = ("requests", "timeouts", "crc_errors", "strays", "exceptions", "malformed")
 
 
 @dataclass(slots=True)

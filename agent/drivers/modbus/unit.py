@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from agent.drivers.modbus.link import GarbledError, Link
+from agent.drivers.modbus.link import GarbledError, Link, StrayError
 from agent.drivers.modbus.options import ModbusDeviceOptions
 from agent.drivers.modbus.pdu import MalformedError, RefusedError, check
 from agent.drivers.modbus.profile import ModbusProfile
@@ -63,7 +63,7 @@ class Unit:
                 check(pdu, answer)
             except (TimeoutError, RefusedError, MalformedError) as error:
                 counted = self._counted(error)
-                if not (may_repeat and isinstance(error, GarbledError)):
+                if not (may_repeat and link.is_rtu and isinstance(error, GarbledError)):
                     raise counted from None
                 may_repeat = False
             else:
@@ -83,7 +83,7 @@ class Unit:
     def _counted(self, error: Exception) -> Exception:
         """Count what went wrong, and what it means: a gateway's word that the device is silent is silence."""
         if isinstance(error, GarbledError):
-            self._count("crc_errors")
+            self._count("strays" if isinstance(error, StrayError) else "crc_errors")
             return error
         if isinstance(error, MalformedError):
             self._count("malformed")

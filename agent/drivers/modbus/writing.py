@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from agent.drivers.command import WriteFailed
 from agent.drivers.modbus import codec, pdu
@@ -25,6 +26,7 @@ class Target:
 
     def __init__(self, unit: Unit, profile: ModbusProfile, point: ModbusPoint) -> None:
         self._unit, self._point, self._known_as = unit, point, point.point()
+        self._fits = partial(profile.check_write, point)
         self._table, self._coding = profile.table_of(point), profile.coding(point)
         width = profile.width(point)
         self._function = point.write_function or (5 if self._table == "coil" else 6 if width == 1 else 16)
@@ -39,8 +41,7 @@ class Target:
     def check(self, value: float) -> None:
         """ValueError if the profile does not allow `value`."""
         self._known_as.check(value)
-        if self._point.scale_register is None:
-            codec.encode(self._coding, value)
+        self._fits(value)
 
     async def write(self, link: Link, value: float) -> None:
         """Write a checked value; WriteFailed if it reads back as another, else as `Unit.ask`."""

@@ -9,6 +9,7 @@ supervised and opened again.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import time
@@ -171,7 +172,7 @@ class SerialLines(ReadOnly):
         try:
             data = os.read(fd, READ_BYTES)
             if not data:
-                raise ConnectionError("the port has gone: was the adapter unplugged?")  # noqa: TRY301
+                raise OSError(errno.EIO, "was the adapter unplugged?")  # noqa: TRY301
             self._heard(data, publish)
         except (BlockingIOError, InterruptedError):
             return

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, PointOptions
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, Offset, PointOptions, Said, Scale, Sources
 from agent.drivers.serial import checksum
 from agent.schema import Name, Options
 
@@ -141,8 +141,8 @@ class SerialPoint(PointOptions):
     type: Type = "u8"
     order: Literal["big", "little"] = "big"
     bit: Annotated[int, Field(ge=0, le=63)] | None = None
-    scale: float = 1
-    offset: float = 0
+    scale: Scale = 1
+    offset: Offset = 0
     invalid: Annotated[list[str | int], Field(max_length=16)] = Field(default_factory=list)
 
 
@@ -171,8 +171,8 @@ class SerialProfile(Options):
     """A datasheet. `id` is where a frame names its module, if several share the wire."""
 
     driver: Literal["serial"]
-    title: str
-    source: Annotated[list[str], Field(min_length=1)]
+    title: Said
+    source: Sources
     frame: Annotated[TextFrame | JsonFrame | BinaryFrame, Field(discriminator="format")]
     id: Place | None = None
     group: Annotated[list[SerialGroup], Field(min_length=1, max_length=64)]

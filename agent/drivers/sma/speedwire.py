@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from agent.drivers.command import ReadOnly
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions
+from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions, Said, Sources
 from agent.drivers.sma.datagram import Datagram, NotForUsError, decode
 from agent.model import NAN, Device, Group, Quality, Reading
 from agent.schema import Name, Options, Port
@@ -56,8 +56,8 @@ class SmaProfile(Options):
     """A datasheet of a Speedwire meter."""
 
     driver: Literal["sma-speedwire"]
-    title: str
-    source: Annotated[list[str], Field(min_length=1)]
+    title: Said
+    source: Sources
     group: Annotated[list[SmaGroup], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
@@ -156,7 +156,10 @@ class SmaSpeedwire(ReadOnly):
         profiles: Mapping[str, SmaProfile],
         *,
         now_s: Callable[[], float] = time.time,
+        rejoin: Callable[[socket.socket, SmaSpeedwireOptions], None] | None = None,
     ) -> None:
+        """`rejoin`: called when a meter fell silent; leaves the group and joins it anew if not given."""
+        self._rejoin = rejoin or _rejoin
         self.name = options.name
         self.counters: Counter[str] = Counter()
         self.episode = Episode(log, f"line {options.name} (udp {options.port})")
@@ -202,7 +205,7 @@ class SmaSpeedwire(ReadOnly):
             while True:
                 await asyncio.sleep(1)
                 if self._publish_silence(publish, loop.time()):
-                    _join(listening, self._options, anew=True)
+                    self._rejoin(listening, self._options)
         finally:
             self._is_open = False
             transport.close()
@@ -298,6 +301,10 @@ def _join(listening: socket.socket, options: SmaSpeedwireOptions, *, anew: bool 
         raise OSError(
             error.errno, f"cannot join {options.multicast_group} on {where}: {error.strerror}"
         ) from error
+
+
+def _rejoin(listening: socket.socket, options: SmaSpeedwireOptions) -> None:
+    _join(listening, options, anew=True)
 
 
 def _address(interface: str) -> str:

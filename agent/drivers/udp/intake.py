@@ -327,7 +327,7 @@ class Intake:
             raise Refused("malformed", "samples: expected a signature behind them, or 'values' instead")
         unknown: list[str] = []
         data = text.read_data(body, module.index, unknown)
-        if module.is_repeated(data.seq, data.unix_ms):
+        if module.is_repeated(data.seq, data.unix_ms, now.s):
             raise Refused("repeated", f"seq {data.seq} of {name!r} came before")
         self._count(module, "unsigned")
         self._say_unknown(module, unknown)

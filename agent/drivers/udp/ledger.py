@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,10 +42,10 @@ class Marks(NamedTuple):
 class Ledger:
     """The marks of one line in `folder`. `save` blocks until they are on the disk: call it in a thread."""
 
-    def __init__(self, folder: Path, line: str) -> None:
+    def __init__(self, folder: Path, line: str, *, fsync: Callable[[int], None] = os.fsync) -> None:
         self._folder = folder
         self._files = tuple(folder / f"{line}.replay-{at}" for at in (0, 1))
-        self._generation = 0
+        self._fsync, self._generation = fsync, 0
         self._lock = threading.Lock()
 
     def load(self) -> Marks:
@@ -78,7 +78,7 @@ class Ledger:
             with file.open("r+b", buffering=0) as target:
                 target.write(_written(generation, marks))
                 target.truncate()
-                os.fsync(target.fileno())
+                self._fsync(target.fileno())
             self._generation = generation
 
     def _create(self, file: Path) -> None:
@@ -86,7 +86,7 @@ class Ledger:
         file.touch(mode=0o600)
         folder = os.open(self._folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            self._fsync(folder)
         finally:
             os.close(folder)
 

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from agent.drivers.profile import POINTS_PER_GROUP_MAX, CommandedDeviceOptions, WritablePointOptions
+from agent.drivers.profile import (
+    POINTS_PER_GROUP_MAX,
+    CommandedDeviceOptions,
+    Said,
+    Sources,
+    WritablePointOptions,
+)
 from agent.drivers.udp.keys import FaultyKeys, read_keys
 from agent.schema import FilePath, Host, Name, Options, Port
 
@@ -30,8 +36,8 @@ class UdpProfile(Options):
     """What a module sends, in the order that its packed samples have. One group: a sample is a reading."""
 
     driver: Literal["udp"]
-    title: str
-    source: Annotated[list[str], Field(min_length=1)]
+    title: Said
+    source: Sources
     group: Annotated[list[UdpGroup], Field(min_length=1, max_length=1)]
 
     @model_validator(mode="after")

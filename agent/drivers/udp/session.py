@@ -35,6 +35,7 @@ AHEAD_MAX = 65_536
 PACE_S = 1.0
 TOO_FAR = 2
 UNSIGNED_RECENT = 64
+UNSIGNED_RECENT_S = 2.0  # a network's doubles come sooner; a module that restarts counts from 1 again
 NO_BOOT = -1
 
 
@@ -73,13 +74,15 @@ class Module:
         self.waiting: Waiting | None = None
         self.heard_s = self.told_s = 0.0  # when it, or its silence, was last published
         self.valid_s = 0  # how long it says that its values stand; 0: as configured
-        self._recent: deque[tuple[int, int]] = deque(maxlen=UNSIGNED_RECENT)
+        self._recent: deque[tuple[int, int, float]] = deque(maxlen=UNSIGNED_RECENT)
 
-    def is_repeated(self, seq: int, ts: int) -> bool:
-        """Whether this unsigned datagram came lately; if not, it is remembered."""
-        if (seq, ts) in self._recent:
+    def is_repeated(self, seq: int, ts: int, now_s: float) -> bool:
+        """Whether this unsigned datagram came a moment ago; if not, it is remembered."""
+        while self._recent and now_s - self._recent[0][2] > UNSIGNED_RECENT_S:
+            self._recent.popleft()
+        if any((seq, ts) == known[:2] for known in self._recent):
             return True
-        self._recent.append((seq, ts))
+        self._recent.append((seq, ts, now_s))
         return False
 
 

@@ -19,6 +19,7 @@ from agent.drivers.modbus.codec import (
     with_exponent,
     words,
 )
+from agent.drivers.profile import OFFSET_MAX, SCALE_MAX, SCALE_MIN
 
 
 def registers(data: str) -> list[int]:
@@ -167,6 +168,18 @@ def test_no_bytes_make_a_decoder_raise(kind: Type, order: Order, data: bytes, sc
     value = decoder(Coding(kind, order, scale))(registers(data.hex()), 0)
     assert isinstance(value, float)
     assert words(kind) in (1, 2, 4)
+
+
+@pytest.mark.parametrize("scale", [SCALE_MAX, -SCALE_MAX, SCALE_MIN, 0.1])
+@pytest.mark.parametrize("offset", [OFFSET_MAX, -OFFSET_MAX, 0.1])
+@pytest.mark.parametrize("kind", ["u16", "s64", "u64", "f32", "f64"])
+def test_the_largest_values_at_the_bounds_of_scale_neither_raise_nor_become_infinite(
+    kind: Type, scale: float, offset: float
+) -> None:
+    for data in ("7FEFFFFFFFFFFFFF", "7F7FFFFF7F7FFFFF", "FFFFFFFFFFFFFFFE", "8000000000000000"):
+        value = decoder(Coding(kind, "ABCD", scale, offset))(registers(data), 0)
+        assert not math.isinf(value)
+        assert not math.isinf(with_exponent(value, 10))
 
 
 @given(TYPES, ORDERS, st.binary(min_size=8, max_size=8), st.sampled_from([1, 0.1, 0.001, 10]))

@@ -135,6 +135,27 @@ def test_tcp_answers_of_older_transactions_are_dropped() -> None:
     assert framing.receive(new) is None  # twice: the second is of nobody
 
 
+def test_answers_of_others_are_strays() -> None:
+    tcp = TcpFraming()
+    assert tcp.receive(tcp.send(1, READ)[:4] + bytes((0, 7, 9)) + ANSWER) is None
+    assert tcp.failure() == "stray"
+    tcp.send(1, READ)
+    assert tcp.failure() == "silent"
+
+
+@pytest.mark.parametrize("body", ["02 03 02 00 07", "02 83 02", "02 03 00 00 00 04", "02 06 00 01 00 03"])
+def test_a_whole_frame_of_another_unit_is_a_stray_and_a_broken_one_noise(body: str) -> None:
+    frame = bytes.fromhex(body)
+    frame += crc16(frame).to_bytes(2, "little")
+    for junk in (b"", b"\x00\x07"):
+        framing = rtu(READ)
+        framing.receive(junk + frame + junk)
+        assert framing.failure() == "stray"
+    framing = rtu(READ)
+    framing.receive(frame[:-1] + bytes((frame[-1] ^ 1,)))
+    assert framing.failure() == "noise"
+
+
 def test_tcp_transaction_ids_wrap() -> None:
     framing = TcpFraming()
     for _ in range(65536):
@@ -175,7 +196,7 @@ def test_any_bytes_on_rtu(request_pdu: bytes, pieces: list[bytes], echoes: bool 
         framing.receive(piece)
         framing.complete()
         assert len(framing._buffer) <= BUFFER_BYTES_MAX
-    assert framing.failure() in ("silent", "crc", "noise")
+    assert framing.failure() in ("silent", "crc", "noise", "stray")
 
 
 @given(PIECES)

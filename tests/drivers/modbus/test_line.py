@@ -13,9 +13,11 @@ import pytest
 from agent.demo.modbus_device import SimulatedDevice
 from agent.demo.modbus_line import SimulatedLine
 from agent.drivers.modbus.driver import ModbusLine
+from agent.drivers.modbus.frame import crc16
 from agent.drivers.modbus.options import ModbusRtuTcpOptions, ModbusTcpOptions
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.model import Quality, Reading
+from tests.conftest import until
 from tests.demo.listening import Listener, by_point, end, running
 
 from .lines import devices, profile_of, row, simulated, tcp_line
@@ -177,7 +179,8 @@ async def test_a_silent_block_of_a_living_device_is_left_alone_ever_longer() -> 
             readings = [reading for reading in listener.readings if reading.quality is Quality.UNCERTAIN]
         assert len(readings) >= 15
         assert driver.counters["timeouts"] <= 4
-        assert driver.statistics()["devices"]["d1"]["refused"] == ["gone"]
+        device = driver.statistics()["devices"]["d1"]
+        assert (device["unanswered"], device["refused"]) == (["gone"], [])
 
 
 async def test_older_answers_on_tcp_are_dropped() -> None:
@@ -327,3 +330,55 @@ async def test_ends_at_once_wherever_it_is_cancelled(turns: int) -> None:
         await end(task)
         assert done
         assert task.cancelled()
+
+
+async def test_an_answer_with_another_unit_id_is_a_stray_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    profile = profile_of(row(1))
+
+    async def answer(request: bytes) -> bytes:
+        return request[:4] + bytes((0, 5, 9, 3, 2, 0, 7))
+
+    async with peer(answer) as (host, port):
+        driver = line_to(host, port, profile)
+        async with running(driver.run):
+            await until(lambda: driver.counters["strays"] >= 1)
+    assert driver.counters["timeouts"] == 0
+    assert driver.statistics()["devices"]["d1"]["strays"] >= 1
+    assert "only one with another unit or transaction id" in caplog.text
+
+
+async def test_a_late_device_is_not_booked_as_errors_of_a_healthy_one() -> None:
+    """What comes is whole, and of unit 2: no CRC failed."""
+    profile = profile_of(row(1))
+
+    async def answer(_: bytes) -> bytes:
+        frame = bytes((2, 3, 2, 0, 7))
+        return frame + crc16(frame).to_bytes(2, "little")
+
+    async with peer(answer) as (host, port):
+        config = {"driver": "modbus-rtu-tcp", "name": "bus", "host": host, "port": port, "timeout_s": 0.2}
+        config["device"] = devices({1: profile}, 0.1)
+        driver = ModbusLine(ModbusRtuTcpOptions.model_validate(config), {"p1": profile})
+        async with running(driver.run):
+            await until(lambda: driver.counters["strays"] >= 2)  # it is asked once more, as after noise
+    assert driver.counters["crc_errors"] == 0
+
+
+async def test_a_write_goes_before_a_read_that_waits_already() -> None:
+    """While one write is under way the next read waits; a second write comes after it, and is first."""
+    profile = profile_of([*row(4), {"name": "w", "address": 9, "writable": True, "on_silence": "keeps it"}])
+    device = simulated(profile, writable=["w"])
+    asked: list[int] = []
+    async with SimulatedLine(device) as line:
+        driver = tcp_line(line, {1: profile}, interval_s=0.05, timeout_s=2.0)
+        driver.tap(lambda _, question, __: asked.append(question[0]))
+        async with running(driver.run):
+            await until(lambda: len(asked) > 2)
+            device.latency_s = 0.3
+            first = asyncio.create_task(driver.write("d1", "w", 1))
+            await until(lambda: driver._link is not None and bool(driver._link.turns._waiting[1]))
+            second = asyncio.create_task(driver.write("d1", "w", 2))
+            await asyncio.gather(first, second)
+            await until(lambda: asked[-1] == 3)
+    at = asked.index(6)
+    assert asked[at : at + 3] == [6, 6, 3]

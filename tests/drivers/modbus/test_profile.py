@@ -8,7 +8,7 @@ import pytest
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.schema import FaultyFile, validate
 
-from .lines import profile_of
+from .lines import profile_of, row
 
 W = {"writable": True, "on_silence": "stays on"}
 
@@ -36,6 +36,21 @@ W = {"writable": True, "on_silence": "stays on"}
         ({"table": "coil", "type": "u16"}, "a coil is one bit: no type, scale"),
         ({"conversion": "power_factor_4q"}, "conversion power_factor_4q: expected type f32 or f64"),
         ({"address": 65535, "type": "u32"}, "expected all its registers below 65536"),
+        ({"scale": 1e300}, "group[0].point[0].scale: expected another number than 0, 1e-12 to 1e+12"),
+        ({"scale": -1e-300}, "scale: expected another number than 0, 1e-12"),
+        (
+            {"offset": 1e300},
+            "group[0].point[0].offset: expected less than or equal to 1000000000000000, found 1e+300",
+        ),
+        (W | {"scale": 0.1, "min": -50}, "point x: min: expected what fits in u16, found -50"),
+        (W | {"scale": 0.1, "max": 9000}, "point x: max: expected what fits in u16, found 9000"),
+        (W | {"scale": 0.1, "step": 0.25, "min": 0}, "point x: min + step: expected a multiple of 0.1"),
+        ({"kind": "state", "states": {"70000": "on"}}, "point x: states.70000: expected what fits in u16"),
+        (
+            {"kind": "state", "bit": 1, "states": {"2": "on"}},
+            "point x: states.2: expected what fits in the bits",
+        ),
+        ({"table": "coil", "states": {"2": "on"}}, "point x: states.2: expected 0 or 1, found 2"),
         ({"write_function": 7}, "write_function: expected 5, 6, 15 or 16"),
     ],
 )
@@ -60,3 +75,14 @@ def test_bits_and_registers_are_asked_apart_each_within_its_limit() -> None:
         *[("coil", 0, 16), ("coil", 16, 16), ("coil", 32, 8)],
         *[("holding", 0, 30), ("holding", 30, 10)],
     ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("title", ""), ("title", "  "), ("source", [""]), ("source", [])])
+def test_who_says_so_must_be_said(key: str, value: object) -> None:
+    with pytest.raises(ValueError, match=key):
+        profile_of(row(1), **{key: value})
+
+
+def test_behind_a_scale_register_any_limit_may_fit() -> None:
+    point = W | {"name": "x", "address": 1, "scale_register": 2, "min": 0, "max": 100_000, "step": 0.01}
+    assert profile_of([point]).group[0].point[0].max == 100_000

@@ -14,7 +14,7 @@ import pytest
 
 from agent.drivers.profile import BUILT_IN
 from agent.drivers.sma.datagram import decode
-from agent.drivers.sma.speedwire import SmaProfile, SmaSpeedwire, SmaSpeedwireOptions
+from agent.drivers.sma.speedwire import SmaProfile, SmaSpeedwire, SmaSpeedwireOptions, _rejoin
 from agent.model import Quality, Reading
 from agent.schema import FaultyFile, read, validate
 from tests.conftest import until
@@ -136,6 +136,30 @@ async def test_a_silent_meter_is_published_as_bad_and_the_group_joined_anew(
         assert [reading.quality for reading in heard] == [Quality.BAD, Quality.BAD]
         send(port, DATAGRAM, host=GROUP)
         await until(lambda: heard[-1].quality is Quality.GOOD)
+
+
+async def test_a_group_that_a_switch_forgot_is_joined_anew_once_per_silence(
+    free_port: Callable[..., int],
+) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    joined: list[socket.socket] = []
+    device = {"name": "meter", "profile": "p", "silence_s": 1}
+    table = {"driver": "sma-speedwire", "name": "sma", "multicast_group": GROUP, "interface": "127.0.0.1"}
+    options = validate(SmaSpeedwireOptions, table | {"port": port, "device": [device]}, "config.toml")
+    driver = SmaSpeedwire(options, {"p": PROFILE}, rejoin=lambda used, _: joined.append(used))
+    async with listening(driver) as heard:
+        await until(lambda: joined, 5)
+        assert len(heard) == 2
+        request = socket.inet_aton(GROUP) + socket.inet_aton("127.0.0.1")
+        joined[0].setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, request)  # nothing comes now
+        send(port, ticked(1), host=GROUP)
+        await asyncio.sleep(0.1)
+        assert len(heard) == 2
+        joined[0].setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        _rejoin(joined[0], options)
+        send(port, ticked(2), host=GROUP)
+        await until(lambda: len(heard) == 4)
+    assert len(joined) == 1
 
 
 def test_groups_keep_their_own_grid_and_the_ticker_is_no_time() -> None:

@@ -261,6 +261,15 @@ def test_unsigned_is_refused_unless_allowed_and_then_marked() -> None:
     assert allowed.replies == []
 
 
+def test_an_unsigned_module_that_restarts_counts_from_one_again() -> None:
+    core = Core(unsigned=True)
+    assert len(core.take(*(plain(seq=at) for at in (1, 2, 3)))) == 3
+    assert core.take(plain(seq=1)) == []  # doubled on its way
+    core.now = core.now._replace(s=core.now.s + 3)
+    assert len(core.take(*(plain(seq=at) for at in (1, 2, 3)))) == 3
+    assert core.counters == {"unsigned": 6, "repeated": 1}
+
+
 BAD = [
     b"", b"hello", b"[1]", b"{", b"{}", b"\xff\xfe", b'{"id": 5, "seq": 1, "values": {}}', b"UT",
     b'{"id": "mod-1", "values": {}}', b'{"id": "mod-1", "seq": -1, "values": {}}',

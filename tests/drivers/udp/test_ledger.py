@@ -77,3 +77,20 @@ def test_a_disk_that_refuses_is_an_os_error(tmp_path: Path) -> None:
 def test_it_is_for_its_owner_only(tmp_path: Path) -> None:
     Ledger(tmp_path, "wifi").save(marks(1))
     assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o600]
+
+
+def test_what_was_saved_is_on_the_disk_before_save_returns(tmp_path: Path) -> None:
+    """The file when all of it is written; and the folder, once a file, before anything is in it."""
+    synced: list[tuple[str, bytes]] = []
+
+    def fsync(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        synced.append((path.name, path.read_bytes() if path.is_file() else b""))
+
+    ledger = Ledger(tmp_path / "lines", "wifi", fsync=fsync)
+    for number in (1, 2, 3):
+        ledger.save(marks(number))
+    names = [name for name, _ in synced]
+    assert names == ["lines", "wifi.replay-1", "lines", "wifi.replay-0", "wifi.replay-1"]
+    kept = {name: (tmp_path / "lines" / name).read_bytes() for name in set(names) - {"lines"}}
+    assert [data for _, data in synced[-2:]] == [kept["wifi.replay-0"], kept["wifi.replay-1"]]

@@ -1,0 +1,1 @@
+"""The schema of alarms.db as numbered files."""
