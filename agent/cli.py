@@ -46,6 +46,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     from agent.commands import (  # noqa: PLC0415
         alarm,
         control,
+        control_history,
         doctor,
         job,
         ledger,
@@ -64,7 +65,8 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     )
 
     field = (agent, users, scan, read, watch, alarm, lines, wiring, profiles)
-    return (*field, ledger, store, tariff, control, thingsboard, job, plugin, service, doctor)
+    site = (ledger, store, tariff, control, control_history, thingsboard, job, plugin)
+    return (*field, *site, service, doctor)
 
 
 def _parser(families: Sequence[ModuleType]) -> argparse.ArgumentParser:

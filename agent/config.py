@@ -11,13 +11,15 @@ import ssl
 import stat
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, field_validator
 
 from agent.alarms import ALARMS_MAX, AlarmsOptions, Rule, rule_faults
 from agent.alarms.outlets import AnyOutlet, outlet_faults
+from agent.control.faults import control_faults, room_faults
+from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.drivers import DRIVERS, LineOptions
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.drivers.profile import find
@@ -72,6 +74,9 @@ class ConfigFile(Options):
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
     job: Annotated[list[JobOptions], Field(max_length=100)] = Field(default_factory=list)
     plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
+    control: ControlOptions = ControlOptions()
+    tariff: TariffOptions = TariffOptions()
+    room: Annotated[list[RoomOptions], Field(max_length=100)] = Field(default_factory=list)
 
 
 class Config(NamedTuple):
@@ -97,11 +102,14 @@ def load(file: Path) -> Config:
     profiles = _profiles(data, str(file), faults)
     texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
     texts += _job_faults(options) if options else ()
+    texts += _control_faults(options, profiles) if options else ()
     faults += [Fault(str(file), path, text) for path, text in texts]
     if faults or options is None:
         raise FaultyFile(faults)
     return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
 
+
+RESERVED = ("agent", "analysis", "control", "job")
 
 PATH_KEYS = (
     "data_dir",
@@ -115,6 +123,7 @@ PATH_KEYS = (
     "rest_ca_file",
     "tls_cert_file",
     "tls_key_file",
+    "controller_file",
     "secret_file",
     *SECRET_KEYS,
 )
@@ -199,9 +208,10 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
     yield from _twice("uplink", "name", uplinks)
     yield from standby_faults(uplinks)
     yield from _twice("device", "name", [(path, device) for path, _, device in devices])
+    yield from _twice("room", "id", _tables(data, "room"))
     for path, _, device in devices:
-        if device.get("name") in ("agent", "job", "analysis"):
-            yield f"{path}.name", f"expected another name: '{device['name']}' is the agent itself"
+        if device.get("name") in RESERVED:
+            yield f"{path}.name", f"expected another name: {device['name']!r} is the agent itself"
     for path, line in lines:
         own = _tables(line, "device", f"{path}.")
         if str(line.get("driver")).startswith("modbus"):
@@ -278,6 +288,28 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
                 profile.check_write(points[name], value)
         except ValueError as error:
             yield f"fallback.{name}", str(error)
+
+
+def _control_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with rooms and tariff, as far as the profiles of the devices could be read."""
+    if options.tariff.id:
+        # numpy comes with it: only where there is a tariff.
+        from agent.tariff import load as load_tariff  # noqa: PLC0415
+
+        try:
+            load_tariff(options.tariff.id, (options.agent.tariff_dir,) if options.agent.tariff_dir else ())
+        except FaultyFile as faulty:
+            yield from (("tariff.id", str(fault)) for fault in faulty.faults)
+    devices = [device for line in options.line for device in line.device]
+    if all(device.profile in profiles for device in devices):
+        points = {
+            f"{device.name}.{point.name}": point.point(getattr(device, "fallback", {}).get(point.name))
+            for device in devices
+            for group in cast(Any, profiles[device.profile]).group
+            for point in group.point
+        }
+        yield from room_faults(options.room, points)
+        yield from control_faults(options.control, points)
 
 
 def _alarm_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@ Rules.
    commanding. The live command of strongest priority wins; of one priority, the newest.
 2. What wins is written until the device confirms it, again after a failure with a growing wait. What
    is confirmed is not written again (flash wears out), unless a person asks once more, or a renewal
-   comes when the last write is older than `REFRESH_S` (a device may have restarted).
+   comes when the last write is older than `REFRESH_S` (a device may have restarted). Who watches the
+   device by itself says with `again` whether a renewal writes.
 3. When the last lease on a point ends, and on `relinquish`, the point's fallback is written, if it has one.
 4. A guard may delay a write (a compressor's rest) whoever asked for it: same door, same limits.
 5. `submit` is a plain call and checks everything that can be known; `settled` waits for the outcome.
@@ -181,7 +182,16 @@ class Dispatch:
 
     # ---------------------------------------------------------------- commanding
 
-    def submit(self, point: str, value: float, priority: Priority, source: str, lease_s: float) -> Command:
+    def submit(
+        self,
+        point: str,
+        value: float,
+        priority: Priority,
+        source: str,
+        lease_s: float,
+        *,
+        again: bool | None = None,
+    ) -> Command:
         """Take a lease on `point`; the one of the same priority ends. Refused: says what was expected."""
         slot = self._slots.get(point)
         if slot is None:
@@ -198,7 +208,8 @@ class Dispatch:
         command = Command(
             next(self._ids), point, value, priority, source, now_s + lease_s, round(self._now_s() * 1000)
         )
-        if priority in PEOPLE or now_s - slot.confirmed_s >= REFRESH_S:
+        stale = priority in PEOPLE or now_s - slot.confirmed_s >= REFRESH_S
+        if stale if again is None else again:
             slot.confirmed = math.nan
         if (old := slot.commands.pop(priority, None)) is not None:
             self._end(old, State.REPLACED)

@@ -54,9 +54,10 @@ class Health:
         *,
         interval_s: float,
         clock: Clock,
+        troubles: Callable[[], list[str]] = list,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._publish, self._stamps = publish, clock
+        self._publish, self._stamps, self._troubles = publish, clock, troubles
         self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
         self._interval_s, self._clock = interval_s, monotonic
         self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
@@ -72,8 +73,7 @@ class Health:
         for group in self._line_groups:
             self._hub.forget(group)
         self._line_groups = line_groups(self._lines, self.group)
-        for group in self._line_groups:
-            self._hub.declare(group)
+        self._hub.declare(*self._line_groups)
         self._statistics_until_s = -math.inf
 
     @property
@@ -152,6 +152,7 @@ class Health:
         reasons = [_failure(state)] if state.failing else []
         if self._lag_ms_max > LAG_HEALTHY_MS_MAX:
             reasons.append(f"the event loop was held up for {self._lag_ms_max:.0f} ms")
+        reasons += self._troubles()
         return {
             "healthy": not reasons,
             "reasons": reasons,

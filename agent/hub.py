@@ -34,9 +34,9 @@ class Hub:
         """Every device, once."""
         return list({group.device.name: group.device for group in self._groups.values()}.values())
 
-    def declare(self, group: Group) -> None:
-        """Add a group that is not on a line (the agent's own, an analysis)."""
-        self._groups[group.device.name, group.name] = group
+    def declare(self, *groups: Group) -> None:
+        """Add groups that are not on a line (the agent's own, an analysis)."""
+        self._groups |= {(group.device.name, group.name): group for group in groups}
 
     def forget(self, group: Group) -> None:
         """Its device is gone: it is no longer among the groups, nor in the image."""

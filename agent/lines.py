@@ -85,8 +85,7 @@ class Lines:
             self.drivers[:] = [opened.get(name) or before[name] for name in new]
             self._options, self._profiles = options, profiles
             fresh = [group for line in opened.values() for group in line.groups]
-            for group in fresh:
-                self._hub.declare(group)
+            self._hub.declare(*fresh)
             await self._register(fresh)
             self._dispatch.learn(fresh)
             for line in opened.values():

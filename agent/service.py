@@ -15,9 +15,10 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from agent import __version__
@@ -25,13 +26,13 @@ from agent.alarming import Alarming
 from agent.alarms import Alarm, Alarms
 from agent.alarms.alarm import Words
 from agent.centre import requests
-from agent.clock import Clock
+from agent.clock import Clock, since_boot_s
 from agent.config import Config
 from agent.configuring import Configuring
 from agent.dispatch import Dispatch
 from agent.drivers import Driver, open_line
 from agent.health import Health
-from agent.hub import Hub
+from agent.hub import Hub, Listener
 from agent.lines import LINE_BACKOFF, Lines
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
@@ -46,6 +47,9 @@ from agent.store.requeue import requeue
 from agent.supervise import Backoff, Episode, supervise
 from agent.timekeeping import Timekeeper
 from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
+
+if TYPE_CHECKING:
+    from agent.control.site import Rests, SiteControl
 
 log = logging.getLogger(__name__)
 
@@ -102,15 +106,26 @@ class Service:
             timekeeper = Timekeeper(clock, store, hub)
             await timekeeper.begin()
             publish = timekeeper.publish
-            dispatch = Dispatch(hub.groups, lines.write, now_s=clock.now_s)
+            rests = _rests(self._config)
+            guard = rests.wait_s if rests else _no_rest
+            dispatch = Dispatch(hub.groups, lines.write, now_s=clock.now_s, guard=guard)
+            if rests:
+                dispatch.listen(rests.heard)
+            control = _control(
+                self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=rests
+            )
             health = Health(
                 *(publish, hub, store, lines.drivers, uplinks),
                 interval_s=options.agent.health_interval_s,
                 clock=clock,
+                troubles=control.troubles if control else list,
             )
-            for group in health.groups:
-                hub.declare(group)
-            await _let_talk(uplinks, uplink_dir, hub, dispatch, health)
+            hub.declare(*health.groups)
+            if control is not None:
+                await stack.enter_async_context(control)
+                hub.declare(*control.groups)
+            settings = control.settings if control else {}
+            await _let_talk(uplinks, uplink_dir, hub, dispatch, health, obeyed=settings)
             lines.begin(publish, hub, dispatch, store.register, health.relist)
             self._health = health
             alarming = await stack.enter_async_context(
@@ -123,8 +138,7 @@ class Service:
                     lines=lambda: {line.name: _devices(line) for line in lines.drivers},
                 )
             )
-            for group in alarming.groups:
-                hub.declare(group)
+            hub.declare(*alarming.groups)
             stack.callback(dispatch.listen(alarming.own.heard))
             doors = Doors(hub, store, dispatch, publish, alarm=_to_alarms(alarming.alarms), now_s=clock.now_s)
             jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
@@ -152,24 +166,29 @@ class Service:
                 "dispatch": dispatch.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
                 "jobs": jobs.run,
+                "lines": lines.run,
+                **alarming.works,
+                **{f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks},
+                **({"control": control.run} if control else {}),
+                **({"ready": ready} if ready else {}),
             }
             signs: dict[str, Sign] = {
                 "store": Commits(lambda: store.state),
                 "loop": Punctual(lambda: health.lag_ms),
             }
+            if control is not None:
+                signs["control"] = lambda: "; ".join(control.troubles())
             works |= {
                 "watchdog": Watchdog(self._notifier, signs, health.summary).run,
                 "status": partial(_status_file, StatusFile(health.status)),
             }
-            works |= alarming.works
-            works["lines"] = lines.run
-            works |= {f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks}
-            if ready:
-                works["ready"] = ready
-            await self._run_until_stopped(works, dispatch)
+            await self._run_until_stopped(works, dispatch, control)
 
     async def _run_until_stopped(
-        self, works: Mapping[str, Callable[[], Awaitable[None]]], dispatch: Dispatch
+        self,
+        works: Mapping[str, Callable[[], Awaitable[None]]],
+        dispatch: Dispatch,
+        control: SiteControl | None,
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
@@ -178,6 +197,9 @@ class Service:
             if not self.moves:
                 self._notifier.send(STOPPING=1)
             # The lines are still up: what was commanded is given back before they go.
+            if control is not None:
+                running["control"].cancel()
+                await control.leave()
             running["dispatch"].cancel()
             await dispatch.relinquish()
             for task in running.values():
@@ -196,8 +218,7 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
         now_s=clock.now_s,
         certain=lambda: clock.certain,
     )
-    for group in (*groups, *jobs.groups):
-        hub.declare(group)
+    hub.declare(*groups, *jobs.groups)
     return jobs
 
 
@@ -234,10 +255,17 @@ async def _uplink(uplink: Uplink) -> None:
 
 
 async def _let_talk(
-    uplinks: Sequence[Uplink], state_dir: Path, hub: Hub, dispatch: Dispatch, health: Health
+    uplinks: Sequence[Uplink],
+    state_dir: Path,
+    hub: Hub,
+    dispatch: Dispatch,
+    health: Health,
+    *,
+    obeyed: Mapping[str, Callable[[Any], None]],
 ) -> None:
-    """Let every ThingsBoard call, set and be told; what one sets, all are told."""
-    settings = Settings(state_dir / "settings.json", SETTINGS)
+    """Let every ThingsBoard call, set and be told; what one sets, all are told, and `obeyed` does it."""
+    known = {name: replace(each, apply=obeyed.get(name, each.apply)) for name, each in SETTINGS.items()}
+    settings = Settings(state_dir / "settings.json", known)
     await settings.load()
     for uplink in uplinks:
         if isinstance(uplink, ThingsBoard):
@@ -250,6 +278,48 @@ async def _let_talk(
                 status=health.status,
                 version=__version__,
             )
+
+
+def _no_rest(_point: str, _value: float) -> float:
+    return 0.0
+
+
+def _rests(config: Config) -> Rests | None:
+    """The guard of the units' rest, if there are rooms: who has none does not carry numpy."""
+    if not config.options.room:
+        return None
+    from agent.control.site import Rests  # noqa: PLC0415
+
+    return Rests(config.options.room)
+
+
+def _control(
+    config: Config, *, hub: Hub, dispatch: Dispatch, clock: Clock, publish: Listener, rests: Rests | None
+) -> SiteControl | None:
+    """The control of the rooms; None without rooms."""
+    if rests is None:
+        return None
+    from agent.control.site import Doors, SiteControl  # noqa: PLC0415
+
+    options = config.options
+    return SiteControl(
+        options.control,
+        options.room,
+        options.tariff,
+        timezone=options.agent.timezone,
+        data_dir=config.data_dir,
+        tariff_folders=(options.agent.tariff_dir,) if options.agent.tariff_dir else (),
+        doors=Doors(
+            dispatch,
+            hub.groups,
+            hub.latest,
+            publish,
+            clock.now_s,
+            lambda: clock.certain,
+            since_boot_s,
+            rests=rests,
+        ),
+    )
 
 
 def _devices(line: Driver) -> list[str]:

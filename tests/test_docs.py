@@ -15,6 +15,8 @@ from agent.alarms import AlarmsOptions
 from agent.alarms.outlets import CentreOptions, MailOptions, WebhookOptions
 from agent.alarms.rules import DeviationRule, ExpressionRule, LimitRule, RateRule, StaleRule, StateRule
 from agent.config import AgentOptions, load
+from agent.control.options import ControlOptions, TariffOptions, UnitOptions
+from agent.control.options import RoomOptions as ControlRoomOptions
 from agent.drivers.modbus.options import (
     ModbusDeviceOptions,
     ModbusRtuOptions,
@@ -67,6 +69,12 @@ TABLES: list[type[BaseModel]] = [
     SmaSpeedwireOptions,
     SmaDeviceOptions,
     JobOptions,
+    ModbusTcpOptions,
+    ModbusDeviceOptions,
+    ControlOptions,
+    TariffOptions,
+    ControlRoomOptions,
+    UnitOptions,
 ]
 
 
@@ -80,7 +88,8 @@ def test_every_option_is_there_with_its_default(table: type[BaseModel], at: int)
     text = sections()[at]
     written: dict[str, Any] = tomllib.loads(text)
     off = set(re.findall(r"^# ([a-z_]+) = ", text, flags=re.MULTILINE))
-    fields = {name: field for name, field in table.model_fields.items() if name not in ("device", "room")}
+    inner = ("device", "room", "unit")
+    fields = {name: field for name, field in table.model_fields.items() if name not in inner}
     assert set(written) | off == set(fields)
     for name, field in fields.items():
         if field.default_factory is not None:
@@ -90,7 +99,8 @@ def test_every_option_is_there_with_its_default(table: type[BaseModel], at: int)
         elif field.default is None:
             assert name in off | set(written), f"{name} is off by default: show it, commented if need be"
         elif name not in off:
-            assert str(field.default) == str(written[name]), name
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            assert str(default) == str(written[name]), name
 
 
 def test_the_example_is_a_configuration(tmp_path: Path) -> None:
@@ -109,7 +119,7 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     hook.touch(mode=0o600)
     hook.write_text(f"{'0f' * 32}\n")
     config = load(file)
-    assert len(config.options.line) == 6
+    assert len(config.options.line) == 7
 
 
 def test_the_plugin_that_is_off_shows_every_option() -> None:

@@ -14,7 +14,13 @@ from agent.schema import Name, Options
 
 DELAY_S_MAX = 86_400.0
 ALARMS_MAX = 2000
-OWN_DEVICES = ("agent", "analysis", "job", "plugin")  # they publish points that no profile describes
+OWN_DEVICES = (
+    "agent",
+    "analysis",
+    "control",
+    "job",
+    "plugin",
+)  # they publish points that no profile describes
 LEVELS = ("high_high", "high", "low", "low_low")
 EXTREMES = ("high_high", "low_low")
 

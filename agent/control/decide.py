@@ -22,6 +22,7 @@ from agent.control.room import (
     Decision,
     Observed,
     Outlook,
+    OwnWish,
     Room,
     RoomSeen,
     Rung,
@@ -29,7 +30,7 @@ from agent.control.room import (
     Unit,
     UnitSeen,
 )
-from agent.control.state import Parameters, RoomState, State, UnitState
+from agent.control.state import Parameters, RoomState, State, UnitState, set_back
 from agent.control.wishes import opens_in_s, top_c, wish_of
 
 HOT_K, HOT_S = 1.5, 1200.0
@@ -81,6 +82,8 @@ def decide(
     `history` and `outlook` by room id (the outlook holds the room's calendar and the tariff). Call it every
     cycle, 30 to 120 s apart; the state it was given is left as it was.
     """
+    if now_ms < state.last_ms:
+        state = set_back(state, now_ms)
     after = replace(state, rooms=dict(state.rooms), last_ms=now_ms)
     elapsed_s = min(max((now_ms - state.last_ms) / 1000, 0.0), 300.0) if state.last_ms else 60.0
     decisions: list[Decision] = []
@@ -114,7 +117,10 @@ def _copy(known: RoomState | None, room: Room) -> RoomState:
 def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decision]:
     if not fault and ladder.watch_frozen(own, cycle.temp_c, cycle.now_ms):
         fault = f"the room's reading stands still at {cycle.temp_c:.2f} °C while the unit switches"
-    _obeys(cycle, own)
+    if cycle.seen.manual or not cycle.seen.commanded:
+        _follow_units(cycle, own)
+    else:
+        _obeys(cycle, own)
     floor = ladder.floor_of(
         cycle.room,
         own,
@@ -129,6 +135,8 @@ def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decis
     if own.rung <= Rung.OPTIMUM_START:
         _plan(cycle, own)
     wish = wish_of(cycle.room, own, cycle.outlook, cycle.now_ms, None if fault else cycle.temp_c)
+    if cycle.seen.own is not None and own.rung <= Rung.OPTIMUM_START:
+        wish = _by_own(cycle, wish, cycle.seen.own)
     wish = _forced(cycle, own, wish, usable=not fault)
     return _tell(cycle, own, after, wish)
 
@@ -172,6 +180,16 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
     own.foretold = (float(quarter), plan.temp_c[0])
 
 
+def _by_own(cycle: _Cycle, wish: Wish, own_wish: OwnWish) -> Wish:
+    """What the site's own controller wants, or what would have been without it."""
+    if own_wish.fault:
+        return replace(wish, reason=f"{wish.reason}; own controller: {own_wish.fault}")
+    if cycle.outlook.occupied[0] and not own_wish.on:
+        top = f"own controller: {own_wish.reason}; occupied, never off"
+        return Wish(True, cycle.room.band_c[1], top)
+    return Wish(own_wish.on, own_wish.setpoint_c, f"own controller: {own_wish.reason}")
+
+
 def _forced(cycle: _Cycle, own: RoomState, wish: Wish, *, usable: bool) -> Wish:
     """Hot rooms, hard ceilings and damp air have the last word over the rung."""
     if wish.on is None or not usable or cycle.temp_c is None:
@@ -210,6 +228,8 @@ def _tell(cycle: _Cycle, own: RoomState, after: State, wish: Wish) -> list[Decis
     decisions = []
     for place, unit in enumerate(cycle.room.units):
         state = own.units[unit.id]
+        if not cycle.seen.commanded:
+            state = replace(state)  # what would be told, and is not
         note = ""
         if wish.on is not None:
             was = state.on
@@ -223,7 +243,7 @@ def _tell(cycle: _Cycle, own: RoomState, after: State, wish: Wish) -> list[Decis
                 place=place,
             )
             note = told(unit, state, wish, cycle.now_ms, hindrance)
-            if state.on != was:
+            if state.on != was and cycle.seen.commanded:
                 own.switched_ms = cycle.now_ms
                 after.last_start_ms = cycle.now_ms if state.on else after.last_start_ms
         decisions.append(_decision(cycle, own, unit, state=state, wish=wish, note=note))
@@ -264,6 +284,19 @@ def _obeys(cycle: _Cycle, own: RoomState) -> None:
             if state.attempt <= ladder.RESENDS:
                 state.attempt += 1
             state.told_ms = cycle.now_ms
+
+
+def _follow_units(cycle: _Cycle, own: RoomState) -> None:
+    """While others command them, units are as they say: what is decided next starts from there."""
+    for unit in cycle.room.units:
+        state, says = own.units[unit.id], cycle.seen.units.get(unit.id, UnitSeen())
+        state.attempt, state.disobeys_since_ms = 0, None
+        if says.on is not None and _fresh(says.on) and state.on != (says.on.value > 0):
+            state.on, state.since_ms = says.on.value > 0, cycle.now_ms
+            own.switched_ms = cycle.now_ms
+        if says.setpoint_c is not None and _fresh(says.setpoint_c):
+            # Not ours: when it is our turn again we need not hold it for a while.
+            state.setpoint_c, state.setpoint_ms = says.setpoint_c.value, 0
 
 
 def _disobeys(cycle: _Cycle, unit: Unit, state: UnitState) -> bool:

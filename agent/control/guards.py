@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent.control.room import Unit
 from agent.control.state import UnitState
@@ -53,19 +54,43 @@ def may_switch(
     place: int,
 ) -> str:
     """Why the unit must stay as it is for now, or "" if it may switch."""
+    return rest(unit, state, on, now_ms, last_start_ms=last_start_ms, powered_s=powered_s, place=place).reason
+
+
+class Rest(NamedTuple):
+    """For how many seconds a unit must still stay as it is, and why; 0 and "" if it may switch."""
+
+    wait_s: float = 0.0
+    reason: str = ""
+
+
+def rest(
+    unit: Unit,
+    state: UnitState,
+    on: bool,
+    now_ms: int,
+    *,
+    last_start_ms: int,
+    powered_s: float | None,
+    place: int,
+) -> Rest:
+    """What a change to `on` must wait for."""
     held_s = (now_ms - state.since_ms) / 1000
     if not on:
         short_s = unit.on_s_min - held_s
-        return f"on for {short_s:.0f} s more at least" if state.on and short_s > 0 else ""
+        return Rest(short_s, f"on for {short_s:.0f} s more at least") if state.on and short_s > 0 else Rest()
     if state.on is not None and held_s < unit.off_s_min:
-        return f"off for {unit.off_s_min - held_s:.0f} s more at least"
-    if sum(start > now_ms - HOUR_MS for start in state.starts_ms) >= unit.starts_per_h:
-        return f"{unit.starts_per_h} starts in the last hour"
+        short_s = unit.off_s_min - held_s
+        return Rest(short_s, f"off for {short_s:.0f} s more at least")
+    starts = [start for start in state.starts_ms if start > now_ms - HOUR_MS]
+    if len(starts) >= unit.starts_per_h:
+        free_ms = starts[-unit.starts_per_h] + HOUR_MS - now_ms
+        return Rest(free_ms / 1000, f"{unit.starts_per_h} starts in the last hour")
     if now_ms - last_start_ms < STAGGER_S * 1000:
-        return "another unit has just started"
+        return Rest(STAGGER_S - (now_ms - last_start_ms) / 1000, "another unit has just started")
     if powered_s is not None and powered_s < RESTART_S + place * STAGGER_S:
-        return "power has just returned"
-    return ""
+        return Rest(RESTART_S + place * STAGGER_S - powered_s, "power has just returned")
+    return Rest()
 
 
 def told(unit: Unit, state: UnitState, wish: Wish, now_ms: int, hindrance: str) -> str:

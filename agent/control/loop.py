@@ -7,7 +7,8 @@ back; `learn` may be called in another thread between cycles, it only reads a co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from agent.control.decide import decide
 from agent.control.history import (
@@ -29,7 +30,8 @@ LEARN_QUARTER = 8
 
 @dataclass
 class Loop:
-    """One site. `verdicts`: what the gate said of each room last, in words."""
+    """One site. `verdicts`: what the gate said of each room last, in words. `learns`: at two in the morning,
+    inside `cycle`, which then takes seconds; False where the caller calls `learned` somewhere else."""
 
     rooms: tuple[Room, ...]
     solve: Solve = dynamic
@@ -37,6 +39,7 @@ class Loop:
     state: State = field(default_factory=State)
     history: dict[str, History] = field(default_factory=dict)
     verdicts: dict[str, str] = field(default_factory=dict)
+    learns: bool = True
     _open: dict[str, OpenQuarter] = field(default_factory=dict)
     _learned: int = -1
 
@@ -45,7 +48,7 @@ class Loop:
         for room in self.rooms:
             self._record(room, now_ms, observed, outlook[room.id])
         first = outlook[self.rooms[0].id]
-        if first.quarter == LEARN_QUARTER and now_ms // QUARTER_MS != self._learned:
+        if self.learns and first.quarter == LEARN_QUARTER and now_ms // QUARTER_MS != self._learned:
             self._learned = now_ms // QUARTER_MS
             self.learn(now_ms)
         outcome = decide(
@@ -63,19 +66,32 @@ class Loop:
 
     def learn(self, now_ms: int) -> None:
         """Fit every room; what the gate refuses leaves the last accepted model."""
-        models = dict(self.parameters.models)
-        for room in self.rooms:
-            history = self.history.get(room.id)
-            if history is None:
-                continue
-            model, self.verdicts[room.id] = fit(
-                history, room.rated_w, now_ms, inverter=any(unit.inverter for unit in room.units)
-            )
-            if model is not None:
-                models[room.id] = model
-        self.parameters = Parameters(models)
+        self.parameters, self.verdicts = learned(self.rooms, self.history, self.parameters, now_ms)
+
+    def histories(self) -> dict[str, History]:
+        """A copy that does not grow, for `learned` in another thread: rows are never changed in place."""
+        return {name: History(history.rows, history.last) for name, history in self.history.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """What the next process needs, but for the histories."""
+        return {
+            "state": self.state.to_json(),
+            "parameters": self.parameters.to_json(),
+            "verdicts": self.verdicts,
+            "open": {name: asdict(quarter) for name, quarter in self._open.items()},
+        }
+
+    def restore(self, data: Mapping[str, Any], history: dict[str, History]) -> None:
+        """Go on from what `to_json` gave. KeyError, TypeError or ValueError if it is not that."""
+        self.state = State.from_json(data["state"])
+        self.parameters = Parameters.from_json(data["parameters"])
+        self.verdicts = dict(data["verdicts"])
+        self._open = {name: OpenQuarter(**quarter) for name, quarter in data["open"].items()}
+        self.history = history
 
     def _record(self, room: Room, now_ms: int, observed: Observed, outlook: Outlook) -> None:
+        if not observed.clock_trusted:
+            return  # a row dated in the future would keep out all that come until then
         quarter = self._open.setdefault(room.id, OpenQuarter())
         number = now_ms // QUARTER_MS
         if quarter.number != number:
@@ -97,6 +113,21 @@ class Loop:
                 POWER: power_w,
             },
         )
+
+
+def learned(
+    rooms: tuple[Room, ...], histories: Mapping[str, History], parameters: Parameters, now_ms: int
+) -> tuple[Parameters, dict[str, str]]:
+    """Fit every room; what the gate refuses leaves the last accepted model. Seconds for each room."""
+    models, verdicts = dict(parameters.models), {}
+    for room in rooms:
+        if (history := histories.get(room.id)) is None:
+            continue
+        inverter = any(unit.inverter for unit in room.units)
+        model, verdicts[room.id] = fit(history, room.rated_w, now_ms, inverter=inverter)
+        if model is not None:
+            models[room.id] = model
+    return Parameters(models), verdicts
 
 
 def _value(seen: Seen | None) -> float | None:

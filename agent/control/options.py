@@ -1,4 +1,4 @@
-"""What the configuration says of rooms: `[[room]]` and its `[[room.unit]]`.
+"""What the configuration says of control: `[control]`, `[tariff]`, `[[room]]` and its `[[room.unit]]`.
 
 Rules: points by their id `device.point`; a unit without feedback or a room without a meter is complete, it is
 then believed. `room_of` turns a table into what `decide` knows.
@@ -6,18 +6,50 @@ then believed. `room_of` turns a table into what `decide` knows.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from agent.control.room import Room, Unit
-from agent.schema import Name, Options
+from agent.schema import FilePath, Name, Options
 
 PointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$", max_length=129)]
 Celsius = Annotated[float, Field(ge=5, le=45)]
 _TIME = r"([01]\d|2[0-3]):(00|15|30|45)"
-Clock = Annotated[str, Field(pattern=rf"^{_TIME}-({_TIME}|24:00)$")]
+
+
+def _in_order(hours: str) -> str:
+    begin, end = hours.split("-")
+    if begin >= end:
+        raise ValueError(f"expected an end after the begin (split at midnight), found {hours!r}")
+    return hours
+
+
+Clock = Annotated[str, Field(pattern=rf"^{_TIME}-({_TIME}|24:00)$"), AfterValidator(_in_order)]
 Hours = Annotated[tuple[Clock, ...], Field(max_length=8, strict=False)]
+
+
+class ControlOptions(Options):
+    """`[control]`: what all rooms share."""
+
+    cycle_s: Annotated[float, Field(ge=1, le=120)] = 60.0
+    outdoor_point: PointId | None = None
+    sun_point: PointId | None = None
+    site_power_point: PointId | None = None
+    demand_limit_kw: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    holiday_state: Annotated[str, Field(pattern=r"^([A-Z]{2})?$")] = ""
+    holidays_extra: Annotated[list[date], Field(max_length=400)] = Field(default_factory=list)
+    remote_hold_min: Annotated[int, Field(ge=5, le=1440)] = 120
+    record_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    record_mb_max: Annotated[int, Field(ge=4, le=4096)] = 64
+
+
+class TariffOptions(Options):
+    """`[tariff]`: what energy costs. Without an `id` it is one price at all hours."""
+
+    id: Annotated[str, Field(max_length=64)] = ""
+    price_brl_kwh: Annotated[float, Field(gt=0, le=100)] = 0.9
 
 
 class UnitOptions(Options):
@@ -67,6 +99,8 @@ class RoomOptions(Options):
     saturday: Hours = ()
     sunday: Hours = ()
     holidays: Hours = ()
+    controller_file: FilePath | None = None
+    controller_class: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=64)] = "Controller"
     unit: Annotated[list[UnitOptions], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")

@@ -83,14 +83,27 @@ class UnitSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWish:
+    """What a site's own controller wants of a room; `fault`: why it wants nothing now, in words."""
+
+    on: bool = False
+    setpoint_c: float = 24.0
+    reason: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RoomSeen:
-    """`power_w` is that of the room's units together."""
+    """`power_w` is that of the room's units together. `commanded`: False where nobody does what is decided,
+    it is only watched. `own`: None where the site has no controller of its own."""
 
     temperature_c: Seen | None = None
     humidity_pct: Seen | None = None
     power_w: Seen | None = None
     units: Mapping[str, UnitSeen] = field(default_factory=dict)
     manual: bool = False
+    commanded: bool = True
+    own: OwnWish | None = None
 
 
 @dataclass(frozen=True, slots=True)

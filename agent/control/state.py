@@ -7,8 +7,8 @@ agent that forgot it all starts from these defaults, which are conservative.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from agent.control.model import Model
 from agent.control.room import Rung
@@ -85,6 +85,32 @@ class State:
         """What `to_json` gave; lists become tuples again."""
         rooms = {name: _room(room) for name, room in data["rooms"].items()}
         return cls(rooms, data["last_start_ms"], data["last_ms"])
+
+
+def set_back(state: State, now_ms: int) -> State:
+    """The same moments ago on a clock that says `now_ms`, earlier than the last cycle.
+
+    Without this a start dated in the future would forbid the next one for as long as the clock was wrong.
+    """
+    shift_ms = now_ms - state.last_ms
+    rooms = {name: _moved(room, shift_ms) for name, room in state.rooms.items()}
+    for room in rooms.values():
+        room.units = {name: _moved(unit, shift_ms) for name, unit in room.units.items()}
+        room.plan_at, room.tried_at, room.plan_load, room.plan_temp, room.foretold = -1, -1, (), (), None
+    return State(rooms, state.last_start_ms + shift_ms, now_ms)
+
+
+Dated = TypeVar("Dated", RoomState, UnitState)
+
+
+def _moved(dated: Dated, shift_ms: int) -> Dated:
+    changes: dict[str, Any] = {}
+    for each in fields(dated):
+        value = getattr(dated, each.name)
+        if each.name.endswith("_ms") and value is not None:
+            many = isinstance(value, tuple)
+            changes[each.name] = tuple(one + shift_ms for one in value) if many else value + shift_ms
+    return replace(dated, **changes)
 
 
 def _room(data: Mapping[str, Any]) -> RoomState:

@@ -49,7 +49,7 @@ def _write_secret(file: Path, text: str) -> None:
 
 def config_text(ports: Ports, *, server_port: int = 8080) -> str:
     """The text of the demo's configuration file."""
-    return "\n".join((_AGENT.format(server=server_port, center=ports.center), *_lines(ports)))
+    return "\n".join((_AGENT.format(server=server_port, center=ports.center), *_lines(ports), _ROOM))
 
 
 _AGENT = """\
@@ -72,6 +72,34 @@ protocol = "3.1.1"   # all that the demo's broker speaks
 host = "127.0.0.1"
 port = {center}
 token_file = "center.token"
+"""
+
+_ROOM = """\
+[control]
+cycle_s = 30.0
+site_power_point = "main-meter.active_power"
+
+[tariff]
+id = "exemplo-branca"
+
+[[room]]
+id = "office-101"
+temperature_point = "room-101.temperature"
+humidity_point = "room-101.humidity"
+power_point = "hvac-meter.active_power"
+mode = "control"
+saturday = ["08:00-18:00"]
+sunday = ["08:00-18:00"]
+holidays = ["08:00-18:00"]
+[[room.unit]]
+id = "split"
+on_point = "ac-101.on"
+setpoint_point = "ac-101.temperature_setpoint"
+mode_point = "ac-101.mode"
+cool_code = 4.0
+dry_code = 2.0
+rated_w = 1200.0
+setpoint_step_k = 0.5
 """
 
 _MODBUS = """\

@@ -27,8 +27,8 @@ Spans = Mapping[str, Sequence[Span]]
 async def join(source: Path, target: Path, options: StoreOptions) -> int:
     """Add the readings of the file `source` to `target`, neither of which is open; how many were new.
 
-    Both exist, or are made, and are of this boot: what `source` holds back is held back in `target`. OSError if the target takes no
-    more; `source` stays as it is, so that it can be tried again.
+    Both exist, or are made, and are of this boot: what `source` holds back is held back in `target`.
+    OSError if the target takes no more; `source` stays as it is, so that it can be tried again.
     """
     try:
         async with Store(source, options) as old, Store(target, options) as new:

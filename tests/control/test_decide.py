@@ -225,3 +225,31 @@ def test_decisions_are_data() -> None:
 
 def test_an_outcome_is_all_there_is() -> None:
     assert set(Outcome.__dataclass_fields__) == {"decisions", "state"}
+
+
+def test_a_clock_that_is_set_back_blocks_nothing() -> None:
+    site = Site(10 * 60)
+    site.run(10, lambda _: seen(27.0))
+    site.state.rooms["room"].units["ac"].on = False
+    site.minute -= 3 * 365 * 1440  # it was three years ahead, and is put right
+    decisions = site.run(10, lambda _: seen(27.0))
+    assert decisions[-1].on
+
+
+def test_a_room_that_is_only_watched_is_never_said_to_disobey() -> None:
+    site = Site(10 * 60)
+    units = {"ac": UnitSeen(on=Seen(0.0), setpoint_c=Seen(20.0))}
+    decisions = site.run(90, lambda _: seen(27.0, units=units, commanded=False))
+    assert not any(decision.alarm for decision in decisions)
+    assert all(decision.on for decision in decisions[6:])
+    assert not site.state.rooms["room"].units["ac"].on
+
+
+def test_after_a_hand_at_the_unit_control_begins_where_it_is() -> None:
+    site = Site(10 * 60)
+    site.run(10, lambda _: seen(27.0))
+    by_hand = {"ac": UnitSeen(on=Seen(0.0), setpoint_c=Seen(19.0))}
+    site.run(10, lambda _: seen(27.0, units=by_hand, manual=True))
+    assert site.state.rooms["room"].units["ac"].on is False
+    (decision,) = site.once(seen(27.0, units=by_hand))
+    assert decision.on

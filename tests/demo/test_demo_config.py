@@ -36,6 +36,12 @@ def test_the_agent_takes_it(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "modules.keys").stat().st_mode) == 0o600
 
 
+def test_the_room_of_the_demo_is_under_control(tmp_path: Path) -> None:
+    (room,) = load(write_config(tmp_path, PORTS)).options.room
+    assert room.mode == "control"
+    assert room.unit[0].on_point == "ac-101.on"
+
+
 def test_token_is_for_the_owner_only_and_a_second_start_writes_anew(tmp_path: Path) -> None:
     write_config(tmp_path, PORTS)
     file = write_config(tmp_path, PORTS, server_port=9090)

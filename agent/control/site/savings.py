@@ -1,0 +1,196 @@
+"""What control has saved against a plain schedule, in the room as it was learned, with how sure that is.
+
+Rules: pure. The schedule (on a fixed time ahead, one set point until closing) is rolled through the recorded
+weather and hours on the room's accepted model. What the model makes of the real temperatures, against what
+the meter said, corrects it and says how far it can be trusted; so does how much the days differ among
+themselves. A room without a meter is compared with what its units are taken to draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.control.forecast import stand_in
+from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
+from agent.control.model import (
+    COOL1,
+    COOL2,
+    COOL_OUT,
+    FOLLOW,
+    KNEE,
+    OUT_REFERENCE_C,
+    Floats,
+    Model,
+    features,
+    memories,
+    outside,
+)
+from agent.control.room import QUARTER_MS, QUARTERS_PER_DAY, Room
+
+QUARTER_H = 0.25
+DAYS_MIN = 3
+SURE = 1.96
+COOLING_MIN_K = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """Over `days` whole days. `*_sure`: half the width of the 95 % interval of what was saved."""
+
+    days: int
+    actual_kwh: float
+    baseline_kwh: float
+    kwh_sure: float
+    actual_brl: float
+    baseline_brl: float
+    brl_sure: float
+    actual_kh: float
+    baseline_kh: float
+
+    @property
+    def saved_kwh(self) -> float:
+        return self.baseline_kwh - self.actual_kwh
+
+    @property
+    def saved_brl(self) -> float:
+        return self.baseline_brl - self.actual_brl
+
+
+def times_ms(history: History) -> NDArray[np.int64]:
+    """When each row begins, Unix ms."""
+    count = len(history.rows)
+    return np.asarray((history.last - count + 1 + np.arange(count, dtype=np.int64)) * QUARTER_MS)
+
+
+def savings(room: Room, model: Model, history: History, price: Floats) -> Savings | None:
+    """`price`: R$/kWh of each row. None with fewer than `DAYS_MIN` whole days."""
+    rows = history.rows
+    temp, power = rows[:, TEMPERATURE], np.maximum(rows[:, POWER] - model.idle_w, 0.0)
+    known = ~np.isnan(temp) & ~np.isnan(power)
+    days = _whole_days(history, known)
+    if len(days) < DAYS_MIN:
+        return None
+    grey = _Grey(room, model, history)
+    explained, baseline, baseline_c = grey.explained(), *grey.schedule(known)
+    by_day = np.array(
+        [
+            [_kwh(each[day]) for each in (power, explained, baseline)]
+            + [_brl(each[day], price[day]) for each in (power, explained, baseline)]
+            for day in days
+        ]
+    )
+    ratio, doubt = _calibration(by_day[:, 0], by_day[:, 1])
+    kwh, kwh_sure = _difference(by_day[:, 2] * ratio, by_day[:, 0], doubt)
+    brl, brl_sure = _difference(by_day[:, 5] * ratio, by_day[:, 3], doubt)
+    scored = np.concatenate(days)
+    return Savings(
+        len(days),
+        float(by_day[:, 0].sum()),
+        kwh,
+        kwh_sure,
+        float(by_day[:, 3].sum()),
+        brl,
+        brl_sure,
+        _missed_kh(room, rows[scored, OCCUPIED], temp[scored]),
+        _missed_kh(room, rows[scored, OCCUPIED], baseline_c[scored]),
+    )
+
+
+def _whole_days(history: History, known: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    starts = np.flatnonzero(history.rows[:, QUARTER] == 0)
+    found = [start + np.arange(QUARTERS_PER_DAY) for start in starts]
+    return [day for day in found if day[-1] < len(known) and known[day].all()]
+
+
+def _kwh(power_w: Floats) -> float:
+    return float(power_w.sum() * QUARTER_H / 1000)
+
+
+def _brl(power_w: Floats, price: Floats) -> float:
+    return float((power_w * price).sum() * QUARTER_H / 1000)
+
+
+def _calibration(actual: Floats, explained: Floats) -> tuple[float, float]:
+    """How much the unit really draws of what the model thinks, and the relative doubt in that."""
+    total = explained.sum()
+    if total <= 0:
+        return 1.0, 1.0
+    ratio = float(np.clip(actual.sum() / total, 0.3, 3.0))
+    off = actual - ratio * explained
+    return ratio, float(np.std(off, ddof=1) * np.sqrt(len(off)) / max(actual.sum(), 1e-9))
+
+
+def _difference(baseline: Floats, actual: Floats, doubt: float) -> tuple[float, float]:
+    """The baseline's total, and how sure the difference is: days among themselves, and the model."""
+    days = np.std(baseline - actual, ddof=1) * np.sqrt(len(actual))
+    model = doubt * baseline.sum()
+    return float(baseline.sum()), float(SURE * np.hypot(days, model))
+
+
+def _missed_kh(room: Room, occupied: Floats, temp_c: Floats) -> float:
+    return float(np.nansum(np.maximum(temp_c - room.band_c[1], 0) * (occupied > 0)) * QUARTER_H)
+
+
+class _Grey:
+    """The learned room along its history."""
+
+    def __init__(self, room: Room, model: Model, history: History) -> None:
+        rows = history.rows
+        self.room, self.max_w = room, model.max_w - model.idle_w
+        self.learned = np.array(model.learned)
+        self.temp = rows[:, TEMPERATURE]
+        quarter = rows[:, QUARTER].astype(np.int64)
+        outdoor = rows[:, OUTDOOR]
+        if np.isnan(outdoor).all():
+            outdoor = stand_in(quarter)
+        self.free = outside(quarter, rows[:, OCCUPIED], outdoor, np.nan_to_num(rows[:, SUN_W_M2]))
+        less = self.learned[COOL_OUT] * (outdoor - OUT_REFERENCE_C) / 10
+        self.cool1 = np.maximum(self.learned[COOL1] - less, COOLING_MIN_K)
+        self.cool2 = np.maximum(self.learned[COOL2] - less, COOLING_MIN_K)
+        self.occupied = rows[:, OCCUPIED] > 0
+        self.knee = KNEE if any(unit.inverter for unit in room.units) else 1.0
+
+    def explained(self) -> Floats:
+        """The power that the model needs to go from each measured temperature to the next, W."""
+        floating = self.temp[:-1] + (
+            features(self.free[1:], self.temp[:-1], memories(self.temp)[:-1]) @ self.learned
+        )
+        load = self._load(floating - self.temp[1:], np.arange(1, len(self.temp)))
+        return np.concatenate(([0.0], np.nan_to_num(load) * self.max_w))
+
+    def _load(self, cooled_k: Floats, at: NDArray[np.int64]) -> Floats:
+        first = self.knee * self.cool1[at]
+        above = self.knee + (cooled_k - first) / self.cool2[at]
+        load = np.where(cooled_k <= first, cooled_k / self.cool1[at], above)
+        return np.asarray(np.clip(load, 0.0, 1.0), dtype=np.float64)
+
+    def schedule(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Power (W) and temperature (°C) of each row under the plain schedule."""
+        setpoint_c = min(self.room.safe_c, self.room.band_c[1] - 1.0)
+        on, memory_c = self._hours(), memories(self.temp)
+        power, temps = np.zeros(len(self.temp)), self.temp.copy()
+        memory = memory_c[0]
+        for at in range(1, len(self.temp)):
+            if not known[at - 1] or not known[at]:
+                memory = memory_c[at]
+                continue
+            row = features(self.free[at : at + 1], temps[at - 1 : at], memory[None, :])
+            floating = float(temps[at - 1] + (row @ self.learned)[0])
+            load = self._load(np.array([floating - setpoint_c]), np.array([at]))[0] if on[at] else 0.0
+            temps[at] = floating - self._cooled(load, at)
+            power[at] = load * self.max_w
+            memory = memory + FOLLOW * (temps[at] - memory)
+        return power, temps
+
+    def _cooled(self, load: float, at: int) -> float:
+        first = min(load, self.knee)
+        return float(self.cool1[at] * first + self.cool2[at] * (load - first))
+
+    def _hours(self) -> NDArray[np.bool_]:
+        lead = round(self.room.fixed_lead_s / 900)
+        padded = np.concatenate((self.occupied, np.zeros(lead, dtype=bool)))
+        views = np.lib.stride_tricks.sliding_window_view(padded, lead + 1)
+        return np.asarray(views.any(axis=1))

@@ -1,0 +1,354 @@
+"""The running loop: every cycle it freezes what is seen, decides in a thread, commands, publishes, records.
+
+Rules.
+1. The event loop never waits for it: deciding, learning and the file are in threads; a solver that hangs is
+   left behind (`timed`).
+2. A cycle that has begun is finished before the next; what holds (rooms, tariff, parameters) changes only
+   between cycles.
+3. What the record cannot take is lost for replay, not for control.
+4. `leave` is for a clean stop: in occupied hours no unit of ours stays off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from agent.control.history import History
+from agent.control.linear import solver
+from agent.control.loop import Loop, learned
+from agent.control.options import ControlOptions, RoomOptions, TariffOptions
+from agent.control.plan import Solve
+from agent.control.room import Decision, Observed, Outlook, Rung
+from agent.control.site.keeper import Keeper, Made
+from agent.control.site.orders import Orders
+from agent.control.site.outlooks import Outlooks
+from agent.control.site.own import OwnController
+from agent.control.site.points import RUNGS, groups_of, readings_of
+from agent.control.site.record import Record
+from agent.control.site.remotes import Remotes
+from agent.control.site.rests import Rests
+from agent.control.site.sight import Powered, Sight, observed_of, points_of
+from agent.control.site.site_load import SiteLoad
+from agent.control.site.timed import Timed
+from agent.control.site.wanted import Wanted
+from agent.control.wishes import opens_in_s
+from agent.dispatch import Dispatch
+from agent.localtime import DAY_MS, HOUR_MS, local_ms
+from agent.model import Group, Reading
+from agent.supervise import Episode
+from agent.tariff.options import HolidayOptions
+
+log = logging.getLogger(__name__)
+
+RECORD_FILE = "control.db"
+NIGHT_H = 2
+NIGHT_CHECK_S = 60.0
+STUCK_CYCLES = 5
+FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
+AHEAD_S = 5400.0
+
+
+def _none(*_: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What the service hands in: the door for commands, the image, the clocks. `monotonic` is Dispatch's."""
+
+    dispatch: Dispatch
+    groups: Sequence[Group]
+    latest: Mapping[Group, Reading]
+    publish: Callable[[Sequence[Reading]], None] = _none
+    now_s: Callable[[], float] = time.time
+    certain: Callable[[], bool] = lambda: True
+    since_boot_s: Callable[[], float] = lambda: 1e9
+    monotonic: Callable[[], float] = time.monotonic
+    rests: Rests | None = None
+
+
+@dataclass
+class _Now:
+    """The last cycle, for whoever asks."""
+
+    time_ms: int = 0
+    done_s: float = -np.inf
+    decisions: tuple[Decision, ...] = ()
+    outlook: Mapping[str, Outlook] = field(default_factory=dict)
+    manual: frozenset[str] = frozenset()
+
+
+class SiteControl:
+    """`async with` it, then `run`; `leave` before Dispatch stops."""
+
+    def __init__(
+        self,
+        control: ControlOptions,
+        rooms: Sequence[RoomOptions],
+        tariff: TariffOptions,
+        *,
+        timezone: str,
+        data_dir: Path,
+        doors: Doors,
+        tariff_folders: Sequence[Path] = (),
+        solve: Solve | None = None,
+    ) -> None:
+        self._options, self._rooms, self._doors = control, rooms, doors
+        self._zone = ZoneInfo(timezone)
+        self._wanted = Wanted(rooms, control, tariff, tariff_folders)
+        free = HolidayOptions(state=control.holiday_state, extra=control.holidays_extra)
+        self._outlooks = Outlooks(self._wanted.terms(), self._zone, free)
+        self._solver = Timed(solve or solver())
+        self._loop = Loop(self._wanted.rooms(), self._solver, learns=False)
+        self._groups = groups_of(rooms, control.cycle_s)
+        self._sight = Sight(doors.groups, doors.latest, points_of(rooms, control))
+        self._remotes = Remotes(rooms, doors.dispatch, control.remote_hold_min * 60.0)
+        self._orders = Orders(rooms, doors.dispatch, control.cycle_s, doors.monotonic)
+        self._powered = Powered(doors.since_boot_s(), doors.monotonic())
+        record = Record(data_dir / RECORD_FILE, control.record_days, control.record_mb_max)
+        self._keeper = Keeper(record, doors.monotonic)
+        self._alarms = {
+            (room.id, unit.id): Episode(log, _name(room.id, unit.id)) for room in rooms for unit in room.unit
+        }
+        self._own = {
+            room.id: OwnController(room.id, room.controller_file, room.controller_class, doors.monotonic)
+            for room in rooms
+            if room.controller_file is not None
+        }
+        self._now = _Now()
+        self._revision, self._learned_day = 0, -1
+        self._turn = asyncio.Lock()
+
+    # ---------------------------------------------------------------- from outside
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """What is published, a group for each room."""
+        return list(self._groups.values())
+
+    @property
+    def settings(self) -> Mapping[str, Callable[[Any], None]]:
+        """What the centre may set, by its name: called with the value, or None when it is set no more."""
+        return self._wanted.settings
+
+    def status(self) -> Mapping[str, Any]:
+        """What each room is doing and why, for people."""
+        return {
+            "last_ms": self._now.time_ms,
+            "rooms": [asdict(decision) for decision in self._now.decisions],
+            "learned": dict(self._loop.verdicts),
+        }
+
+    def troubles(self) -> list[str]:
+        """Why control is not well, in words; none if it is."""
+        late_s = self._doors.monotonic() - self._now.done_s
+        stuck = np.isfinite(late_s) and late_s > STUCK_CYCLES * self._options.cycle_s + 30
+        return [f"control has not decided for {late_s:.0f} s"] if stuck else []
+
+    # ---------------------------------------------------------------- life
+
+    async def __aenter__(self) -> Self:
+        kept = await self._keeper.open(round(self._doors.now_s()))
+        if kept is not None and "loop" in kept[0]:
+            self._remember(*kept)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for own in self._own.values():
+            await own.close()
+        async with self._turn:
+            await self._keeper.close()
+
+    def _remember(self, memory: Mapping[str, Any], histories: dict[str, History]) -> None:
+        try:
+            self._loop.restore(memory["loop"], histories)
+            self._outlooks.load = SiteLoad.from_json(memory["site"])
+            self._learned_day = int(memory["learned_day"])
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("control: what an earlier version kept cannot be used (%r): it learns anew", error)
+            self._loop = Loop(self._loop.rooms, self._solver, learns=False)
+            return
+        self._tell_rests(round(self._doors.now_s() * 1000))
+
+    def _tell_rests(self, now_ms: int) -> None:
+        for room in self._rooms:
+            state = self._loop.state.rooms.get(room.id)
+            for unit in room.unit if state else ():
+                told = state.units.get(unit.id) if state else None
+                if self._doors.rests and told and told.on is not None:
+                    self._doors.rests.remember(unit.on_point, told.on, (now_ms - told.since_ms) / 1000)
+
+    async def run(self) -> None:
+        """Decide every cycle and learn every night, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._cycles(), name="control cycles")
+            tasks.create_task(self._nights(), name="control learning")
+
+    async def _cycles(self) -> None:
+        await self._first_sight()
+        due_s = self._doors.monotonic()
+        while True:
+            await self.cycle()
+            due_s = max(due_s + self._options.cycle_s, self._doors.monotonic())
+            await asyncio.sleep(due_s - self._doors.monotonic())
+
+    async def _first_sight(self) -> None:
+        """Wait a little for the first readings: a decision without any would cost half an hour of caution."""
+        wanted = {room.temperature_point for room in self._rooms} | {
+            unit.on_point for room in self._rooms for unit in room.unit
+        }
+        until_s = self._doors.monotonic() + FIRST_SIGHT_S
+        while self._doors.monotonic() < until_s:
+            now_ms = round(self._doors.now_s() * 1000)
+            if wanted <= set(self._sight.look(now_ms, self._doors.monotonic())):
+                return
+            await asyncio.sleep(FIRST_LOOK_S)
+
+    # ---------------------------------------------------------------- one cycle
+
+    async def cycle(self) -> tuple[Decision, ...]:
+        """See, decide, command, publish, record."""
+        async with self._turn:
+            return await self._cycle()
+
+    async def _cycle(self) -> tuple[Decision, ...]:
+        now_ms, now_s = round(self._doors.now_s() * 1000), self._doors.monotonic()
+        self._take_over()
+        await self._keeper.begin(now_ms, self._loop)
+        observed = await self._see(now_ms, now_s)
+        outlook, decisions = await asyncio.to_thread(self._think, now_ms, observed)
+        self._orders.give(decisions)
+        self._say(decisions)
+        manual = frozenset(name for name, seen in observed.rooms.items() if seen.manual)
+        self._now = _Now(now_ms, self._doors.monotonic(), decisions, outlook, manual)
+        self._doors.publish(readings_of(self._rooms, self._groups, decisions, outlook, now_ms))
+        made = Made(now_ms, observed, outlook, decisions, tuple(self._solver.outcomes))
+        await self._keeper.keep(made, self._loop, self._outlooks.load, self._learned_day)
+        return decisions
+
+    async def _see(self, now_ms: int, now_s: float) -> Observed:
+        seen = self._sight.look(now_ms, now_s)
+        for unit in self._remotes.notice(seen, now_s):
+            log.info("control of %s: set by hand, left alone for %d min", unit, self._options.remote_hold_min)
+        unit_points = [unit.on_point for room in self._rooms for unit in room.unit]
+        observed = observed_of(
+            self._rooms,
+            self._options,
+            seen,
+            manual=self._remotes.manual(now_s),
+            certain=self._doors.certain(),
+            powered_s=self._powered.powered_s(seen, unit_points, now_s),
+        )
+        self._note_site(now_ms, observed)
+        return await self._with_own_wishes(now_ms, observed) if self._own else observed
+
+    async def _with_own_wishes(self, now_ms: int, observed: Observed) -> Observed:
+        """All own controllers at once: they have the same time."""
+        outlook = await asyncio.to_thread(self._outlooks.at, now_ms)
+        rooms = dict(observed.rooms)
+        wishes = await asyncio.gather(
+            *(own.wish(now_ms, rooms[room], outlook[room]) for room, own in self._own.items())
+        )
+        for room, wish in zip(self._own, wishes, strict=True):
+            rooms[room] = replace(rooms[room], own=wish)
+        return replace(observed, rooms=rooms)
+
+    def _note_site(self, now_ms: int, observed: Observed) -> None:
+        site = observed.site_w
+        if site is None or site.age_s > 120 or not observed.clock_trusted:
+            return
+        powers = [room.power_w for room in observed.rooms.values()]
+        rooms_w = sum(each.value for each in powers if each is not None and each.age_s <= 120)
+        self._outlooks.sample(now_ms, site.value, rooms_w)
+
+    def _think(self, now_ms: int, observed: Observed) -> tuple[dict[str, Outlook], tuple[Decision, ...]]:
+        """In a thread: numpy and the solver take as long as they take."""
+        outlook = self._outlooks.at(now_ms)
+        self._solver.reset()
+        return outlook, self._loop.cycle(now_ms, observed, outlook)
+
+    def _say(self, decisions: Sequence[Decision]) -> None:
+        before = {(each.room, each.unit): each.rung for each in self._now.decisions}
+        for each in decisions:
+            key = (each.room, each.unit)
+            if before.get(key, each.rung) != each.rung:
+                log.info("control of %s: %s now: %s", each.room, RUNGS[each.rung], each.reason)
+            if each.alarm:
+                self._alarms[key].failed(each.alarm)
+            elif each.rung < Rung.HANDS_OFF:
+                self._alarms[key].ended()
+
+    def _take_over(self) -> None:
+        """What was changed since the last cycle holds from this one on."""
+        if self._revision != self._wanted.revision:
+            self._revision = self._wanted.revision
+            self._loop.rooms, self._outlooks.terms = self._wanted.rooms(), self._wanted.terms()
+            self._keeper.anew()
+
+    # ---------------------------------------------------------------- by night
+
+    async def _nights(self) -> None:
+        while True:
+            await asyncio.sleep(NIGHT_CHECK_S)
+            now_ms = round(self._doors.now_s() * 1000)
+            day = self._night_of(now_ms)
+            if self._doors.certain() and day != self._learned_day:
+                await self.learn(now_ms)
+                self._learned_day = day
+
+    def _night_of(self, now_ms: int) -> int:
+        """The number of the local day that begins at two in the morning."""
+        local = int(local_ms(np.array([now_ms]), self._zone)[0])
+        return (local - NIGHT_H * HOUR_MS) // DAY_MS
+
+    async def learn(self, now_ms: int) -> None:
+        """Fit every room, one after the other, beside the cycles; what is accepted holds from the next one
+        on."""
+        for room in self._loop.rooms:
+            histories = self._loop.histories()
+            parameters, verdicts = await asyncio.to_thread(
+                learned, (room,), histories, self._loop.parameters, now_ms
+            )
+            async with self._turn:
+                self._loop.verdicts |= verdicts
+                self._loop.parameters = parameters
+                self._keeper.anew()
+            for name, verdict in verdicts.items():
+                log.info("control of %s: learned by night: %s", name, verdict)
+
+    # ---------------------------------------------------------------- the end
+
+    async def leave(self) -> None:
+        """Before a clean stop: what units keep without us."""
+        async with self._turn:
+            await self._orders.leave(self._parting())
+
+    def _parting(self) -> dict[tuple[str, str], tuple[bool, float]]:
+        parting = {}
+        for room in self._wanted.rooms():
+            outlook = self._now.outlook.get(room.id)
+            if outlook is None or room.id in self._now.manual:
+                continue
+            opens_s = opens_in_s(outlook, self._now.time_ms)
+            needed = room.hard_max_c is not None or (opens_s is not None and opens_s <= AHEAD_S)
+            safe_c = min(room.safe_c, room.band_c[1] - 1.0)
+            for decision in self._now.decisions:
+                if decision.room == room.id and decision.on is not None:
+                    parting[room.id, decision.unit] = (needed, safe_c)
+        return parting
+
+
+def _name(room: str, unit: str) -> str:
+    return f"control of {room}, {unit}"

@@ -1,0 +1,81 @@
+"""Savings on a room that is exactly as learned: what is saved is known, and so is how sure that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agent.control.history import COLUMNS, OCCUPIED, OUTDOOR, POWER, QUARTER, TEMPERATURE, History
+from agent.control.model import FOLLOW, KNEE, PRIOR, Model, features, outside, with_power
+from agent.control.room import QUARTERS_PER_DAY, Room, Unit
+from agent.control.site.savings import savings
+
+ROOM = Room("office-101", (Unit("split", rated_w=1200.0),))
+MODEL = Model(tuple(PRIOR.tolist()), 1200.0, 0.0, 0.3, 0)
+DAYS = 12
+LOADS = np.linspace(0, 1, 201)
+
+
+def history(setpoint_c: float, lead: int, *, noise_w: float = 0.0) -> History:
+    """A room under a schedule, `lead` quarters ahead, that the model describes without an error."""
+    count = DAYS * QUARTERS_PER_DAY
+    quarter = np.arange(count) % QUARTERS_PER_DAY
+    occupied = ((quarter >= 32) & (quarter < 72)).astype(float)
+    on = (quarter >= 32 - lead) & (quarter < 72)
+    outdoor = 26 + 5 * np.sin((quarter - 36) / 96 * 2 * np.pi) + np.repeat(np.arange(DAYS) % 3, 96)
+    rows = np.full((count, COLUMNS), np.nan)
+    rows[:, OCCUPIED], rows[:, QUARTER], rows[:, OUTDOOR] = occupied, quarter, outdoor
+    free = outside(quarter, occupied, outdoor, np.zeros(count))
+    temp, memory, random = 26.0, np.full(3, 26.0), np.random.default_rng(1)
+    rows[0, TEMPERATURE], rows[0, POWER] = temp, 0.0
+    for at in range(1, count):
+        load, temp = _step(free[at], temp, memory, setpoint_c if on[at] else 99.0)
+        memory = memory + FOLLOW * (temp - memory)
+        rows[at, TEMPERATURE] = temp
+        rows[at, POWER] = max(load * 1200.0 + random.normal(0, noise_w) * (load > 0), 0.0)
+    return History(rows, 10_000)
+
+
+def _step(free: np.ndarray, temp: float, memory: np.ndarray, setpoint_c: float) -> tuple[float, float]:  # type: ignore[type-arg]
+    """The least load that keeps the set point, tried out one by one, and where it leads."""
+    rows = np.repeat(features(free[None, :], np.array([temp]), memory[None, :]), len(LOADS), axis=0)
+    rows = with_power(rows, LOADS, knee=KNEE)
+    rows[:, -1] = LOADS * (free[0] - 30.0) / 10
+    temps = temp + rows @ PRIOR
+    at = int(np.argmax(temps <= setpoint_c)) if (temps <= setpoint_c).any() else len(LOADS) - 1
+    at = at if temps[0] > setpoint_c else 0
+    return float(LOADS[at]), float(temps[at])
+
+
+PRICE = np.full(DAYS * QUARTERS_PER_DAY, 0.9)
+
+
+def test_the_schedule_itself_saves_nothing() -> None:
+    found = savings(ROOM, MODEL, history(24.0, 6), PRICE)
+    assert found is not None
+    assert abs(found.saved_kwh) < 0.04 * found.actual_kwh
+    assert found.saved_brl == pytest.approx(0.9 * found.saved_kwh)
+
+
+def test_a_warmer_later_day_saves_and_a_noisy_meter_makes_it_less_sure() -> None:
+    found = savings(ROOM, MODEL, history(24.8, 2), PRICE)
+    noisy = savings(ROOM, MODEL, history(24.8, 2, noise_w=400), PRICE)
+    assert found is not None
+    assert noisy is not None
+    assert found.saved_kwh > found.kwh_sure > 0
+    assert noisy.kwh_sure > found.kwh_sure
+    assert found.saved_kwh > 0.05 * found.baseline_kwh
+
+
+def test_too_few_days_say_nothing() -> None:
+    short = history(24.0, 6)
+    short.rows = short.rows[-2 * QUARTERS_PER_DAY :]
+    assert savings(ROOM, MODEL, short, PRICE) is None
+
+
+def test_a_day_with_a_hole_does_not_count() -> None:
+    holed = history(24.0, 6)
+    holed.rows[300, POWER] = np.nan
+    found = savings(ROOM, MODEL, holed, PRICE)
+    assert found is not None
+    assert found.days == DAYS - 1
