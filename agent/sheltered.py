@@ -13,10 +13,11 @@ import fcntl
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from agent.config import Config
+from agent.notify import Notifier
 from agent.service import Service, alone_in
 from agent.store.joining import join
 from agent.store.shelter import Shelter, refusal
@@ -24,6 +25,7 @@ from agent.store.shelter import Shelter, refusal
 log = logging.getLogger(__name__)
 
 CHECK_S, CHECK_S_MAX = 30.0, 600.0
+PATIENCE_S = 60.0
 SIZE_MAX_MB, FREE_MIN_MB = 32, 16
 READINGS_FILE, LOCK_FILE = "readings.db", "agent.lock"
 REFUSED = (
@@ -48,7 +50,8 @@ class Anywhere:
             reason = await asyncio.to_thread(refusal, home)
             if not reason and self._shelter.is_open:
                 with _stop_noticed() as stop:
-                    reason = await self._move_home()
+                    async with _said_alive():
+                        reason = await self._move_home()
                     if stop.is_set():
                         return
             if not reason:
@@ -136,6 +139,24 @@ def _held(lock: Path) -> Iterator[None]:
             except BlockingIOError as error:
                 raise OSError(f"{lock.parent}: another agent works here; stop it first") from error
         yield
+
+
+@contextlib.asynccontextmanager
+async def _said_alive() -> AsyncIterator[None]:
+    """Tell the service manager to be patient: many readings take longer than its watchdog waits."""
+    notifier = Notifier()
+
+    async def say() -> None:
+        while True:
+            notifier.send(WATCHDOG=1, EXTEND_TIMEOUT_USEC=int(PATIENCE_S * 1e6))
+            await asyncio.sleep(PATIENCE_S / 12)
+
+    saying = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        saying.cancel()
+        await asyncio.wait([saying])
 
 
 @contextlib.contextmanager

@@ -90,7 +90,7 @@ ALLOWED = {
     "demo.run": {"config", "server", "service"},
     "commands.doctor": {"deploy", "doctor"},
     "commands.service": {"", "config", "deploy", "status_file"},
-    "sheltered": {"config", "service", "store"},
+    "sheltered": {"config", "notify", "service", "store"},
     "commands.agent": {"config", "demo.run", "logs", "sheltered"},
     "commands": {
         "client",

@@ -27,17 +27,25 @@ Spans = Mapping[str, Sequence[Span]]
 async def join(source: Path, target: Path, options: StoreOptions) -> int:
     """Add the readings of the file `source` to `target`, neither of which is open; how many were new.
 
-    Both exist, or are made, and are of this boot: what `source` holds back is held back in `target`.
+    Both are of this boot, and made if they are not there: what `source` holds back is held back in `target`.
     OSError if the target takes no more; `source` stays as it is, so that it can be tried again.
     """
     try:
         async with Store(source, options) as old, Store(target, options) as new:
-            return await _join(old, new)
+            return await _join(old, new, begun=_mark(source.with_suffix(".joining")))
     except sqlite3.Error as error:
         raise OSError(f"{target}: the readings of {source} cannot be added: {error}") from error
 
 
-async def _join(old: Store, new: Store) -> int:
+def _mark(mark: Path) -> bool:
+    """Whether `mark` was there; it is now."""
+    there = mark.exists()
+    mark.touch()
+    return there
+
+
+async def _join(old: Store, new: Store, *, begun: bool) -> int:
+    """Only if it was `begun` before, the target may have some of it: looking takes longest."""
     added, seq, seen = 0, 0, Counter[ledger.Key]()
     epoch = await newest_epoch(old.disk)
     if epoch is not None:
@@ -46,7 +54,9 @@ async def _join(old: Store, new: Store) -> int:
     while step := await old.read_after(seq, READINGS_PER_STEP):
         seq = step[-1][0]
         seen.update((each.time_ms // ledger.HOUR_MS, each.group.device.name, "acquired") for _, each in step)
-        added += await _add(new, step, done)
+        fresh = await _unknown_of(new, step) if begun else step
+        await _add(new, fresh, done)
+        added += len(fresh)
         await new.upkeep.once()
     counts = Counter(await _counted(old))
     counts.subtract(seen)  # these the target has counted by itself
@@ -56,9 +66,12 @@ async def _join(old: Store, new: Store) -> int:
     return added
 
 
-async def _add(new: Store, step: Sequence[Numbered], done: Spans) -> int:
-    fresh = set(map(id, await unknown(new, [reading for _, reading in step])))
-    wanted = [(seq, reading) for seq, reading in step if id(reading) in fresh]
+async def _unknown_of(store: Store, step: Sequence[Numbered]) -> Sequence[Numbered]:
+    fresh = set(map(id, await unknown(store, [reading for _, reading in step])))
+    return [(seq, reading) for seq, reading in step if id(reading) in fresh]
+
+
+async def _add(new: Store, wanted: Sequence[Numbered], done: Spans) -> None:
     first = new.last_seq + 1
     new.append([reading for _, reading in wanted])
     for name, spans in done.items():
@@ -66,7 +79,6 @@ async def _add(new: Store, step: Sequence[Numbered], done: Spans) -> int:
         for start, end in _numbered_anew([seq for seq, _ in wanted], spans, first):
             new.outbox.passed(name, start, end)
     await _commit(new)
-    return len(wanted)
 
 
 async def _commit(store: Store) -> None:
