@@ -92,8 +92,7 @@ class Budget:
         self.pressure = pressure or self.pressure
 
     async def _fits(self) -> bool:
-        self.used_bytes = await self._disk.size_bytes()
-        file_bytes = await self._disk.file_bytes()
+        self.used_bytes, file_bytes = await self._disk.sizes_bytes()
         room = self._free_bytes(self._folder) - self._options.free_min_mb * MB
         grown = max(file_bytes + room, file_bytes - LIMIT_BYTES_MIN // 2)
         limit = max(LIMIT_BYTES_MIN, min(self._options.size_max_mb * MB, grown))

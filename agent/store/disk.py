@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,26 +17,27 @@ from typing import NamedTuple, Self
 import aiosqlite
 
 from agent.model import Group, Quality, Reading
-from agent.store import layout, ledger, outbox, segments
+from agent.store import layout, ledger, log_table, outbox, segments
 from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
 from agent.store.schema import migrate
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
+from agent.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
 WAL_BYTES_MAX = 24 * 1024 * 1024
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
+PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 # The ids of a chunk's segments follow each other.
 DELETE_COLUMNS = (
     "DELETE FROM segment_column WHERE id >= (SELECT min(id) FROM segment WHERE chunk = ?1) * 65536"
     " AND id < (SELECT max(id) + 1 FROM segment WHERE chunk = ?1) * 65536"
 )
-INSERT_READING = "INSERT INTO reading VALUES (?, ?, ?, ?, ?)"
 
 
 class Kept(NamedTuple):
@@ -99,7 +100,8 @@ class Disk:
     async def _open(self) -> None:
         """Both connections, or none."""
         async with contextlib.AsyncExitStack() as stack:
-            self._db = await aiosqlite.Connection(self._connect, iter_chunk_size=64)
+            self._writer = Writer(lambda: sqlite3.connect(self._file), iter_chunk_size=64)
+            self._db = await self._writer
             stack.push_async_callback(self._db.close)
             await self._prepare()
             self._reader = await self._open_reader()
@@ -121,11 +123,6 @@ class Disk:
         except BaseException:
             await self._reader.close()
             raise
-
-    def _connect(self) -> sqlite3.Connection:
-        # aiosqlite's, and a commit's in a thread of its own; never both at a time.
-        self._raw = sqlite3.connect(self._file, check_same_thread=False)
-        return self._raw
 
     async def _prepare(self) -> None:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
@@ -179,7 +176,7 @@ class Disk:
     async def recover(self, records: Sequence[Record]) -> None:
         """Write what a journal kept, in one transaction; of groups that this file knows."""
         known = [record for record in records if record.group_id in self._groups]
-        await self._db.executemany(INSERT_READING, known)
+        await self._writer.whole(log_table.insert, "reading", known)
         acquired: ledger.Deltas = {}
         for record in known:
             device = self._groups[record.group_id].device.name
@@ -202,14 +199,10 @@ class Disk:
         if not self._is_open:
             raise sqlite3.OperationalError("no new file could be made yet")
 
-    async def size_bytes(self) -> int:
-        """What the file holds; pages that were freed and wait for use do not count."""
-        pages = await self._number("PRAGMA page_count") - await self._number("PRAGMA freelist_count")
-        return pages * await self._number("PRAGMA page_size")
-
-    async def file_bytes(self) -> int:
-        """How large the file is."""
-        return await self._number("PRAGMA page_count") * await self._number("PRAGMA page_size")
+    async def sizes_bytes(self) -> tuple[int, int]:
+        """What the file holds (pages that were freed and wait for use do not count), and how large it is."""
+        ((pages, free, page_bytes),) = await self._db.execute_fetchall(PAGES)
+        return (pages - free) * page_bytes, pages * page_bytes
 
     # ---------------------------------------------------------------- in
 
@@ -220,39 +213,40 @@ class Disk:
         out: outbox.Changes,
         counters: Mapping[str, int],
         deltas: ledger.Deltas,
+        *,
+        packed: Sequence[bytes] = (),
     ) -> None:
-        """`batch`, numbered from `first` on, what the uplinks have done, counters and what the ledger has
-        to add, in one transaction."""
+        """`batch`, numbered from `first` on (`packed`: the values of the first of it), what the uplinks have
+        done, counters and what the ledger has to add, in one transaction."""
         new = {reading.group for reading in batch} - self._ids.keys()
         try:
             async with self.transaction(commits_itself=True):
                 for group in new:
                     self._ids[group] = await self._group_id(group)
-                await self._aside(self._write, self._rows(first, batch), out, counters, deltas)
+                rows = log_table.rows_of(first, batch, self._ids, packed)
+                await self._writer.whole(self._write, rows, out, counters, deltas)
         except sqlite3.Error:
             for group in new:  # what was given out in the lost transaction is not on disk
                 self._ids.pop(group, None)
             raise
         self.log_readings += len(batch)
-        self.log_bytes += 8 * sum(len(reading.values) for reading in batch)
+        self.log_bytes += sum(len(row[4]) for row in rows)
 
     def _write(
         self,
-        rows: Iterable[tuple[object, ...]],
+        db: sqlite3.Connection,
+        rows: Sequence[log_table.Row],
         out: outbox.Changes,
         counters: Mapping[str, int],
         deltas: ledger.Deltas,
     ) -> None:
-        """All of a commit at once: a hop to the thread costs more than many a statement."""
-        db = self._raw
-        db.executemany(INSERT_READING, rows)
+        """All of a commit at once."""
+        log_table.insert(db, "reading", rows)
         outbox.write(db, out)
-        db.executemany(SET_COUNTER, counters.items())
+        if counters:
+            db.executemany(SET_COUNTER, counters.items())
         self._ledger.enter(db, deltas)
         db.commit()
-
-    async def _aside(self, work: Callable[..., None], *given: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, work, *given)
 
     @contextlib.asynccontextmanager
     async def transaction(
@@ -272,7 +266,7 @@ class Disk:
 
     async def enter(self, deltas: ledger.Deltas) -> None:
         """Add to the ledger, in the transaction under way."""
-        await self._aside(self._ledger.enter, self._raw, deltas)
+        await self._writer.whole(self._ledger.enter, deltas)
 
     async def ledger_rows(self, first: int, end: int) -> Iterable[tuple[int, bytes]]:
         """The packed counts of each hour with `first` <= hour < `end`."""
@@ -292,11 +286,6 @@ class Disk:
         ((key,),) = await self._db.execute_fetchall(find, row)
         self._groups[key] = group
         return int(key)
-
-    def _rows(self, first: int, batch: Sequence[Reading]) -> Iterator[tuple[int, int, int, int, bytes]]:
-        ids = self._ids
-        for seq, (group, time_ms, values, quality) in enumerate(batch, first):
-            yield seq, ids[group], time_ms, int(quality), layout.packer(len(values)).pack(*values)
 
     async def oldest_seq(self) -> int:
         return await self._number("SELECT min(seq) FROM reading")
@@ -338,10 +327,10 @@ class Disk:
     async def _insert(self, chunk: Chunk, encoded: Sequence[Encoded]) -> None:
         first_id = await self._number("SELECT max(id) FROM segment") + 1
         await self._db.execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)", chunk)
-        rows = segments.segment_rows(chunk, encoded, first_id)
-        await self._db.executemany("INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        columns = segments.column_rows(encoded, first_id)
-        await self._db.executemany("INSERT INTO segment_column VALUES (?, ?)", columns)
+        rows = list(segments.segment_rows(chunk, encoded, first_id))
+        await self._writer.whole(log_table.insert, "segment", rows)
+        columns = list(segments.column_rows(encoded, first_id))
+        await self._writer.whole(log_table.insert, "segment_column", columns)
 
     async def replace(
         self,

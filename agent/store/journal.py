@@ -8,6 +8,7 @@ sum and the gapless numbers of its records show. Every commit starts it anew.
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
 import struct
@@ -17,12 +18,16 @@ from typing import NamedTuple
 from zlib import crc32
 
 from agent.model import Group, Reading
-from agent.store import layout
 
 SIZE_BYTES = 4 * 1024 * 1024
 
 _HEAD = struct.Struct("<II")  # bytes of the body, CRC-32 of the body; 0 bytes: the end
 _BODY = struct.Struct("<QIqB")  # seq, group id, time_ms, quality; the packed values follow
+
+
+@functools.cache
+def _body(count: int) -> struct.Struct:
+    return struct.Struct(f"<QIqB{count}d")
 
 
 class Record(NamedTuple):
@@ -43,6 +48,8 @@ class Journal:
         self._file, self._size_bytes = file, size_bytes
         self._map: mmap.mmap | None = None
         self._end = 0
+        self._packed: list[bytes] = []  # the values of what is in it, from _packed_first on
+        self._packed_first = 0
 
     def open(self) -> None:
         """Make or map the file. OSError if there is no room for it."""
@@ -79,18 +86,25 @@ class Journal:
         """Keep `readings`, numbered from `first` on; those of a group without an id end it until the
         next `restart`, since the numbers must have no gap."""
         records: list[bytes] = []
+        if not self._packed:
+            self._packed_first = first
         room = self._size_bytes - self._end - _HEAD.size  # an end mark has to fit behind the last
         for seq, (group, time_ms, values, quality) in enumerate(readings, first):
             group_id = ids.get(group)
-            body = b"" if group_id is None else _BODY.pack(seq, group_id, time_ms, quality)
-            body += layout.packer(len(values)).pack(*values)
+            body = _body(len(values)).pack(seq, group_id or 0, time_ms, quality, *values)
             room -= _HEAD.size + len(body)
             if group_id is None or room < 0 or self._map is None:
                 self._put(b"".join(records))
                 self._end = self._size_bytes
                 return
-            records.append(_HEAD.pack(len(body), crc32(body)) + body)
+            records += (_HEAD.pack(len(body), crc32(body)), body)
+            self._packed.append(body[_BODY.size :])
         self._put(b"".join(records))
+
+    def packed(self, first: int) -> Sequence[bytes]:
+        """The packed values of the readings from `first` on, as far as they are in the journal."""
+        at = first - self._packed_first
+        return self._packed[at:] if at >= 0 else ()
 
     def _put(self, records: bytes) -> None:
         if self._map is None or not records:
@@ -106,4 +120,5 @@ class Journal:
         if self._map is not None:
             self._map[: _HEAD.size] = bytes(_HEAD.size)
         self._end = 0
+        self._packed = []
         self.add(first, readings, ids)

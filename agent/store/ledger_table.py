@@ -24,6 +24,8 @@ class LedgerTable:
 
     def enter(self, db: sqlite3.Connection, deltas: Deltas) -> None:
         """Add `deltas`, in the transaction under way."""
+        if not deltas:
+            return
         hours = by_hour(deltas)
         for hour, changes in hours.items():
             if hour not in self._hours:

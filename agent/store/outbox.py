@@ -174,4 +174,5 @@ def write(db: sqlite3.Connection, changes: Changes) -> None:
         ("INSERT INTO rejected VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", changes.rejected),
         ("DELETE FROM rejected WHERE id <= (SELECT max(id) - ? FROM rejected)", surplus),
     ):
-        db.executemany(sql, rows)
+        if rows:
+            db.executemany(sql, rows)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,8 @@ from agent.store.ledger import HOUR_MS
 
 POINTS_MAX = 1 << 16
 STEP_VALUES = 250_000
+ROWS_AT_ONCE = 1000
+_GROUP_ID = itemgetter(1)
 
 Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
 
@@ -105,17 +110,30 @@ class Gathering:
     """Rows of the log, sorted by group as they come."""
 
     def __init__(self) -> None:
-        self._heads: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        self._heads: dict[int, tuple[array[int], ...]] = {}  # seqs, times_ms, quality
         self._values: dict[int, bytearray] = defaultdict(bytearray)
         self.first_seq = self.last_seq = self.packed_bytes = 0
 
     def add(self, rows: Iterable[Row]) -> None:
         """In the order of the log."""
-        for seq, group_id, time_ms, quality, packed in rows:
-            self._heads[group_id].append((seq, time_ms, quality))
-            self._values[group_id] += packed
-            self.packed_bytes += len(packed)
-            self.first_seq, self.last_seq = self.first_seq or seq, seq
+        left = iter(rows)
+        while some := list(islice(left, ROWS_AT_ONCE)):
+            self.first_seq, self.last_seq = self.first_seq or some[0][0], some[-1][0]
+            some.sort(key=_GROUP_ID)
+            for group_id, of_group in groupby(some, _GROUP_ID):
+                self._add(group_id, zip(*of_group, strict=True))
+
+    def _add(self, group_id: int, fields: Iterator[tuple[Any, ...]]) -> None:
+        if group_id not in self._heads:
+            self._heads[group_id] = (array("q"), array("q"), array("q"))
+        seqs, times_ms, quality = self._heads[group_id]
+        new_seqs, _, new_times_ms, new_quality, bodies = fields
+        seqs.extend(new_seqs)
+        times_ms.extend(new_times_ms)
+        quality.extend(new_quality)
+        packed = b"".join(bodies)
+        self._values[group_id] += packed
+        self.packed_bytes += len(packed)
 
     def blocks(self) -> list[Block]:
         """One for each group."""
@@ -130,9 +148,8 @@ class Gathering:
         return replace(block, values=block.values[:, list(points)])
 
     def _block(self, group_id: int) -> Block:
-        heads = np.array(self._heads[group_id], np.int64)
-        values = np.frombuffer(self._values[group_id], "<f8").reshape(len(heads), -1)
-        seqs, times_ms, quality = (np.ascontiguousarray(heads[:, at]) for at in range(3))
+        seqs, times_ms, quality = (np.frombuffer(head, np.int64) for head in self._heads[group_id])
+        values = np.frombuffer(self._values[group_id], "<f8").reshape(len(seqs), -1)
         return Block(group_id, seqs, times_ms, quality, values)
 
 

@@ -92,7 +92,7 @@ class Store:
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
             self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
-            self._budget.used_bytes = await self._disk.size_bytes()
+            self._budget.used_bytes, _ = await self._disk.sizes_bytes()
             stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
         return self
@@ -210,7 +210,7 @@ class Store:
         if not (batch or out or deltas or counters):
             return
         try:
-            await self._disk.write(first, batch, out, counters, deltas)
+            await self._disk.write(first, batch, out, counters, deltas, packed=self._journal.packed(first))
         except BaseException:
             self.ledger.add(deltas)
             raise

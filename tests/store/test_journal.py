@@ -95,3 +95,18 @@ def test_torn_or_foreign_bytes_are_not_taken_for_readings(noise: bytes, at: int)
         found = list(torn.records(0))
         torn.close()
         assert found == whole[: len(found)]
+
+
+def test_what_it_packed_is_there_for_the_commit(file: Path) -> None:
+    journal = opened(file, 500)
+    journal.restart(1, readings(2), IDS)
+    journal.add(3, readings(1, 2), IDS)
+    assert [layout.unpack(each)[0] for each in journal.packed(2)] == [1.0, 2.0]
+    assert list(journal.packed(0)) == []  # before what it knows: never the wrong reading's values
+    journal.add(4, readings(100, 3), IDS)
+    known = journal.packed(1)
+    assert [layout.unpack(each)[0] for each in known] == [float(at) for at in range(len(known))]
+    assert len(known) == len(list(opened(file, 500).records(0))) < 20
+    journal.restart(104, (), IDS)
+    assert list(journal.packed(104)) == []
+    journal.close()
