@@ -100,7 +100,7 @@ def follow_lag(
     """How long the reading goes on rising after a compressor has started, and falling after it stopped.
 
     For a first-order lag and air that goes in triangles, the mean of both is 0.7 of it; air turns more
-    sharply than that (furniture is slow), and half of it was found in rooms of a known lag. A start or stop
+    sharply than that (furniture is slow), so 0.5 is taken, chosen on one room (240 s). A start or stop
     outside short cycles says nothing: the walls then decide when the room turns.
     """
     if temp_c is None or power_w is None:
