@@ -15,7 +15,7 @@ from agent.control import ladder, tuning
 from agent.control.guards import Wish, may_switch, told
 from agent.control.history import History
 from agent.control.model import Model
-from agent.control.outline import problem_of, reason_to_prepare
+from agent.control.outline import last_miss_k, problem_of, reason_to_prepare
 from agent.control.plan import Solve, dynamic
 from agent.control.room import (
     QUARTER_MS,
@@ -144,12 +144,23 @@ def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decis
 def _learn(cycle: _Cycle, own: RoomState, *, usable: bool) -> None:
     temp_c = cycle.temp_c if usable else None
     tuning.remember(own, temp_c, cycle.now_ms)
+    max_w = cycle.model.max_w if cycle.model else cycle.room.rated_w
     tuning.daily(
-        cycle.room, own, cycle.outlook, temp_c=temp_c, now_ms=cycle.now_ms, elapsed_s=cycle.elapsed_s
+        cycle.room,
+        own,
+        cycle.outlook,
+        temp_c=temp_c,
+        now_ms=cycle.now_ms,
+        elapsed_s=cycle.elapsed_s,
+        limit=tuning.at_limit(own, cycle.seen, cycle.now_ms, max_w),
     )
-    tuning.surprise(own, cycle.history, cycle.now_ms)
+    power_w = cycle.seen.power_w.value if _fresh(cycle.seen.power_w) and cycle.seen.power_w else None
+    tuning.follow_lag(own, temp_c, power_w, cycle.now_ms, max_w)
+    last = cycle.history.last
+    if cycle.model and own.compared_at != last == cycle.now_ms // QUARTER_MS - 1:
+        own.compared_at = last
+        tuning.surprise(own, last_miss_k(cycle.model, cycle.history))
     if cycle.outlook.occupied[0] and temp_c is not None:
-        max_w = cycle.model.max_w if cycle.model else cycle.room.rated_w
         tuning.follow_offset(cycle.room, own, cycle.seen, cycle.now_ms, max_w)
 
 
@@ -177,7 +188,6 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
     plan = plan or dynamic(problem)
     own.plan_at, own.plan_load, own.plan_temp = quarter, plan.load, plan.temp_c
     own.ahead_of = reason_to_prepare(cycle.outlook, problem, plan)
-    own.foretold = (float(quarter), plan.temp_c[0])
 
 
 def _by_own(cycle: _Cycle, wish: Wish, own_wish: OwnWish) -> Wish:

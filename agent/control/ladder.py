@@ -15,6 +15,7 @@ HEALTHY_S = 1800.0
 LATE_MAX = 2
 RESENDS = 2
 MOVED_K = 0.005
+STILL_TIMES, STILL_FADE, STILL_S_MIN = 4.0, 0.002, 120.0
 PLAUSIBLE_C = (-10.0, 60.0)
 
 Floor = tuple[Rung, str]
@@ -33,15 +34,30 @@ def temperature(seen: RoomSeen) -> tuple[float | None, str]:
 
 
 def watch_frozen(state: RoomState, temp_c: float | None, now_ms: int) -> bool:
-    """Note when the reading moved; True if it has stood still since long before the unit switched."""
+    """Note when the reading moved; True if it stands still though the unit switched, or longer than ever.
+
+    How long it may is the sensor's habit: one of 0.01 K with its noise never rests, one of 0.5 K for hours.
+    """
     if temp_c is None:
         return False
     if state.last_temp is None or abs(temp_c - state.last_temp) > MOVED_K:
+        if state.last_temp is not None:
+            _moved(state, (now_ms - state.moved_ms) / 1000)
         state.last_temp, state.moved_ms = temp_c, now_ms
         return False
+    if now_ms - state.moved_ms > max(FROZEN_S, STILL_TIMES * state.still_s) * 1000:
+        return True
     if state.switched_ms is None or state.switched_ms < state.moved_ms:
         return False
     return now_ms - max(state.switched_ms, state.moved_ms) > FROZEN_S * 1000
+
+
+def _moved(state: RoomState, still_s: float) -> None:
+    """Longer rests are learned at once, but no freeze as a habit; shorter ones wear the longest away."""
+    if still_s > state.still_s:
+        state.still_s = min(still_s, 2 * state.still_s)
+    else:
+        state.still_s = max(state.still_s + STILL_FADE * (still_s - state.still_s), STILL_S_MIN)
 
 
 def floor_of(

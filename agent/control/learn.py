@@ -22,6 +22,7 @@ from agent.control.model import (
     KNEE,
     LOWER,
     MEM,
+    MISS_K_MAX,
     OPEN,
     OUT,
     PRIOR,
@@ -182,7 +183,7 @@ def _surprises(days: Days, learned: Floats) -> Floats:
     """What the model missed up to each row, smoothed as `tuning.surprise` does."""
     foretold = days.temp[:-1] + features(days.exogenous[1:], days.temp[:-1], days.memory[:-1]) @ learned
     smooth, found = 0.0, [0.0]
-    for miss in np.nan_to_num(np.clip(days.temp[1:] - foretold, -0.4, 0.4)).tolist():
+    for miss in np.nan_to_num(np.clip(days.temp[1:] - foretold, -MISS_K_MAX, MISS_K_MAX)).tolist():
         smooth += SURPRISE_SHARE * (miss - smooth)
         found.append(min(max(smooth, -SURPRISE_K_MAX), SURPRISE_K_MAX))
     return np.array(found)

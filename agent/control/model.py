@@ -31,7 +31,7 @@ SIZE = SUN + 4
 KNEE = 0.5
 OUT_REFERENCE_C = 30.0
 # What the model missed lately says how the next hours differ: how fast it is believed, how it fades.
-SURPRISE_SHARE, SURPRISE_FADE, SURPRISE_K_MAX = 0.25, 10.0, 0.15
+SURPRISE_SHARE, SURPRISE_FADE, SURPRISE_K_MAX, MISS_K_MAX = 0.25, 10.0, 0.3, 0.8
 
 
 def hats(count: int) -> Floats:

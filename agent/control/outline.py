@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from agent.control import forecast
-from agent.control.history import TEMPERATURE, History
+from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
 from agent.control.model import (
     COOL1,
     COOL2,
@@ -22,8 +22,10 @@ from agent.control.model import (
     SURPRISE_FADE,
     Floats,
     Model,
+    features,
     memories,
     outside,
+    with_power,
 )
 from agent.control.plan import Plan, Problem
 from agent.control.room import HORIZON, QUARTERS_PER_DAY, Observed, Outlook, Room
@@ -53,7 +55,8 @@ def problem_of(
     rows = _ahead(history, observed, outlook)
     drift = rows @ learned + state.surprise_k * np.exp(-np.arange(HORIZON) / SURPRISE_FADE)
     # A day may be warmer by what the model has been wrong: a unit at its limit cannot make up for it.
-    drift += CAUTION * model.error_k
+    full_k = KNEE * learned[COOL1] + (1 - KNEE) * learned[COOL2]
+    drift += CAUTION * model.error_k + state.reserve * full_k
     less = learned[COOL_OUT] * (rows[:, OUT] - OUT_REFERENCE_C) / 10
     memory = memories(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))
     low, high = band(room, outlook, state.margin_k)
@@ -89,6 +92,21 @@ def _ahead(history: History, observed: Observed, outlook: Outlook) -> Floats:
     )
     sun = forecast.sun(history) if outlook.sun_w_m2 is None else np.array(outlook.sun_w_m2)
     return outside(quarter, np.array(outlook.occupied, dtype=np.float64), outdoor, sun)
+
+
+def last_miss_k(model: Model, history: History) -> float:
+    """How much warmer the last whole quarter was than the model says, power known; NaN in a gap."""
+    recent = history.rows[-MEMORY_DAYS * QUARTERS_PER_DAY :]
+    if len(recent) < 2:
+        return float("nan")
+    row = recent[-1:]
+    quarter = row[:, QUARTER].astype(np.int64)
+    outdoor_c = np.where(np.isnan(row[:, OUTDOOR]), forecast.stand_in(quarter), row[:, OUTDOOR])
+    load = np.clip((row[:, POWER] - model.idle_w) / max(model.max_w - model.idle_w, 1.0), 0.0, 1.1)
+    fixed = outside(quarter, row[:, OCCUPIED], outdoor_c, np.nan_to_num(row[:, SUN_W_M2]))
+    before = recent[:-1, TEMPERATURE]
+    known = features(with_power(fixed, load), before[-1:], memories(before)[-1:])
+    return float(row[0, TEMPERATURE] - before[-1] - known[0] @ np.array(model.learned))
 
 
 def band(room: Room, outlook: Outlook, margin_k: float) -> tuple[Floats, Floats]:

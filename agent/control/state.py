@@ -30,7 +30,11 @@ class UnitState:
 
 @dataclass(slots=True)
 class RoomState:
-    """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`: tuned every day."""
+    """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`, `reserve`: tuned every day.
+
+    `reserve`: the share of the cooling that plans do not count on. `lag_min`: how long the sensor lags.
+    `still_s`: the longest the reading stood still, forgotten slowly.
+    """
 
     rung: int = Rung.OPTIMUM_START
     why: str = "new here"
@@ -49,7 +53,7 @@ class RoomState:
     plan_load: tuple[float, ...] = ()
     plan_temp: tuple[float, ...] = ()
     ahead_of: str = ""
-    foretold: tuple[float, float] | None = None
+    compared_at: int = -1
     surprise_k: float = 0.0
     offset_k: float = 0.3
     offset_ms: int = 0
@@ -63,6 +67,15 @@ class RoomState:
     opened_ms: int | None = None
     missed_kh: float = 0.0
     late_kh: float = 0.0
+    short_kh: float = 0.0
+    full_ms: int | None = None
+    lag_min: float = 2.0
+    edge_ms: int | None = None
+    edge_runs: bool = False
+    turn_c: float = 0.0
+    turn_ms: int = 0
+    reserve: float = 0.0
+    still_s: float = 14_400.0
     opened_warm_k: float = 0.0
     start_led: bool = False
     units: dict[str, UnitState] = field(default_factory=dict)
@@ -96,7 +109,7 @@ def set_back(state: State, now_ms: int) -> State:
     rooms = {name: _moved(room, shift_ms) for name, room in state.rooms.items()}
     for room in rooms.values():
         room.units = {name: _moved(unit, shift_ms) for name, unit in room.units.items()}
-        room.plan_at, room.tried_at, room.plan_load, room.plan_temp, room.foretold = -1, -1, (), (), None
+        room.plan_at, room.tried_at, room.plan_load, room.plan_temp, room.compared_at = -1, -1, (), (), -1
     return State(rooms, state.last_start_ms + shift_ms, now_ms)
 
 
@@ -114,8 +127,14 @@ def _moved(dated: Dated, shift_ms: int) -> Dated:
 
 
 def _room(data: Mapping[str, Any]) -> RoomState:
-    units = {name: UnitState(**_tuples(unit)) for name, unit in data["units"].items()}
-    return RoomState(**{**_tuples(data), "units": units})
+    units = {name: UnitState(**_known(UnitState, unit)) for name, unit in data["units"].items()}
+    return RoomState(**{**_known(RoomState, data), "units": units})
+
+
+def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only another release knows: an upgrade and its way back keep what was tuned."""
+    names = {each.name for each in fields(kind)}
+    return {key: value for key, value in _tuples(data).items() if key in names}
 
 
 def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:

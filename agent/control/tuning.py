@@ -1,19 +1,23 @@
 """What a room teaches from minute to minute and day to day, beside its model.
 
 Rules: pure, small steps, every number bounded. The offset between room and set point follows while the unit
-holds; the pace of cooling, the head start and the margin follow once a day, up quickly and down slowly.
+holds; the pace of cooling, the head start and the margin follow once a day, up quickly and down slowly. A
+sensor on a wall lags behind the air: where it rises, the air is warmer than it says.
 """
 
 from __future__ import annotations
 
-from agent.control.history import History
-from agent.control.model import SURPRISE_K_MAX, SURPRISE_SHARE
-from agent.control.room import QUARTER_MS, Outlook, Room, RoomSeen
+from agent.control.model import MISS_K_MAX, SURPRISE_K_MAX, SURPRISE_SHARE
+from agent.control.room import Outlook, Room, RoomSeen
 from agent.control.state import RoomState
 
 TEMPS_MAX = 40
 PEAK_MINUTES = 30
-RIPPLE_HIDDEN = 0.2
+SLOPE_NOISE = 0.03
+"""K a minute that noise alone shows."""
+LAG_MIN_MAX, LAG_SHARE, TURN_K, TURN_PER_LAG = 6.0, 0.1, 0.5, 0.5
+RUNS, CYCLE_S = 0.1, 2400.0
+FULL_S = 1200.0
 SETTLED_K = 1.2
 HOLD_S = 2700.0
 OFFSET_K = (-2.5, 3.5)
@@ -26,6 +30,7 @@ SATURATED = 0.92
 OPENING_S = 2700.0
 LATE_KH = (0.015, 0.06)
 """K.h too warm in the first hour of a day: below, start later; above, start earlier."""
+RESERVE_MAX, RESERVE_FADE = 0.25, 0.04
 
 
 def remember(state: RoomState, temp_c: float | None, now_ms: int) -> None:
@@ -47,9 +52,7 @@ def follow_offset(room: Room, state: RoomState, seen: RoomSeen, now_ms: int, max
     set_c = _held_c(state, now_ms)
     if set_c is None or len(state.temps) < 10:
         return
-    # A sensor on the wall lags: of the swing of a unit that cycles it shows only a part.
-    last = state.temps[-PEAK_MINUTES:]
-    offset_k = _peak_c(last) - set_c + RIPPLE_HIDDEN * max(max(last) - min(last) - 0.3, 0.0)
+    offset_k = _peak_c(state.temps[-PEAK_MINUTES:], state.lag_min) - set_c
     lowest = set_c <= room.units[0].setpoint_c[0]
     full = seen.power_w is not None and seen.power_w.value > SATURATED * max_w
     if offset_k > state.offset_k and (lowest or full or state.temps[-1] - set_c > SETTLED_K + state.offset_k):
@@ -69,39 +72,102 @@ def _held_c(state: RoomState, now_ms: int) -> float | None:
     return held.pop() if len(held) == 1 else None
 
 
-def _peak_c(temps: tuple[float, ...]) -> float:
-    """The warmest of these, noise averaged away."""
-    return max(sum(temps[at : at + 3]) / 3 for at in range(max(len(temps) - 2, 1)))
+def _peak_c(temps: tuple[float, ...], lag_min: float) -> float:
+    """The warmest that the air was in these minutes, as far as a lagging sensor lets it be guessed."""
+    return max(
+        sum(temps[at + 1 : at + 4]) / 3 + lag_min * _rise(temps[at : at + 5]) for at in range(len(temps) - 4)
+    )
 
 
-def surprise(state: RoomState, history: History, now_ms: int) -> None:
+def air_c(state: RoomState, temp_c: float) -> float:
+    """How warm the air may be while the sensor says `temp_c`, noise averaged away; its lag only adds.
+
+    Only upwards: a start that ends too early for a guess of the lag would be paid by those who come first.
+    """
+    last = state.temps[-5:]
+    return temp_c if len(last) < 5 else sum(last[2:]) / 3 + (state.lag_min + 1) * _rise(last)
+
+
+def _rise(five: tuple[float, ...]) -> float:
+    """K a minute over five minutes by least squares, 0 where it falls or where it may be noise."""
+    slope = (2 * (five[4] - five[0]) + five[3] - five[1]) / 10
+    return max(slope - SLOPE_NOISE, 0.0)
+
+
+def follow_lag(
+    state: RoomState, temp_c: float | None, power_w: float | None, now_ms: int, max_w: float
+) -> None:
+    """How long the reading goes on rising after a compressor has started, and falling after it stopped.
+
+    For a first-order lag and air that goes in triangles, the mean of both is 0.7 of it; air turns more
+    sharply than that (furniture is slow), so 0.5 is taken, chosen on one room (240 s). A start or stop
+    outside short cycles says nothing: the walls then decide when the room turns.
+    """
+    if temp_c is None or power_w is None:
+        state.edge_ms = None
+        return
+    runs = power_w > RUNS * max_w
+    if state.edge_runs != runs:
+        if state.edge_ms is not None and now_ms - state.edge_ms < CYCLE_S * 1000:
+            _turned(state, temp_c)
+        state.edge_ms, state.edge_runs = now_ms, runs
+        state.turn_c, state.turn_ms = temp_c, now_ms
+    elif (temp_c > state.turn_c) == runs and temp_c != state.turn_c:
+        state.turn_c, state.turn_ms = temp_c, now_ms
+
+
+def _turned(state: RoomState, temp_c: float) -> None:
+    if state.edge_ms is None or abs(temp_c - state.turn_c) < TURN_K:
+        return
+    found_min = (state.turn_ms - state.edge_ms) / 60_000 / TURN_PER_LAG
+    state.lag_min += LAG_SHARE * (min(found_min, LAG_MIN_MAX) - state.lag_min)
+
+
+def at_limit(state: RoomState, seen: RoomSeen, now_ms: int, max_w: float) -> bool:
+    """Whether the units have given all they have for long: what is missed then no set point can mend."""
+    full = seen.power_w is not None and seen.power_w.value > SATURATED * max_w
+    if seen.power_w is None and state.temps:
+        set_c = [unit.setpoint_c for unit in state.units.values() if unit.on and unit.setpoint_c is not None]
+        full = bool(set_c) and state.temps[-1] - min(set_c) > SETTLED_K + max(state.offset_k, 0.0)
+    if not full:
+        state.full_ms = None
+    elif state.full_ms is None:
+        state.full_ms = now_ms
+    return state.full_ms is not None and now_ms - state.full_ms >= FULL_S * 1000
+
+
+def surprise(state: RoomState, miss_k: float | None) -> None:
     """Once a quarter: by how much the model missed the last one, smoothed."""
-    if state.foretold is None or not len(history.rows) or history.last + 1 != now_ms // QUARTER_MS:
-        return
-    for_quarter, foretold_c = state.foretold
-    if for_quarter != history.last:
-        return
-    state.foretold = None
-    miss_k = float(history.rows[-1, 0]) - foretold_c
-    if miss_k == miss_k:  # noqa: PLR0124 - a NaN is not itself
-        moved = state.surprise_k + SURPRISE_SHARE * (min(max(miss_k, -0.4), 0.4) - state.surprise_k)
+    if miss_k is not None and miss_k == miss_k:  # noqa: PLR0124 - a NaN is not itself
+        moved = state.surprise_k + SURPRISE_SHARE * (
+            min(max(miss_k, -MISS_K_MAX), MISS_K_MAX) - state.surprise_k
+        )
         state.surprise_k = min(max(moved, -SURPRISE_K_MAX), SURPRISE_K_MAX)
 
 
 def daily(
-    room: Room, state: RoomState, outlook: Outlook, *, temp_c: float | None, now_ms: int, elapsed_s: float
+    room: Room,
+    state: RoomState,
+    outlook: Outlook,
+    *,
+    temp_c: float | None,
+    now_ms: int,
+    elapsed_s: float,
+    limit: bool = False,
 ) -> None:
-    """Learn from each start, and at the end of each occupied day from what was missed."""
+    """Learn from each start, and from what each occupied day missed. `limit`: what `at_limit` says."""
     opened = outlook.occupied[0]
     _start(room, state, temp_c, now_ms)
     if opened and not state.was_open:
         _opening(room, state, temp_c, now_ms)
     if opened and temp_c is not None and state.opened_ms is not None:
-        missed_kh = max(temp_c - room.band_c[1], 0.0) * elapsed_s / 3600
-        if now_ms - state.opened_ms > OPENING_S * 1000:
-            state.missed_kh += missed_kh
-        else:
+        missed_kh = max(air_c(state, temp_c) - room.band_c[1], 0.0) * elapsed_s / 3600
+        if now_ms - state.opened_ms <= OPENING_S * 1000:
             state.late_kh += missed_kh
+        elif limit:
+            state.short_kh += missed_kh
+        else:
+            state.missed_kh += missed_kh
     if state.was_open and not opened:
         _closing(state)
     state.was_open = opened
@@ -114,7 +180,7 @@ def _start(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> N
         state.start_c = state.start_ms = None
         return
     if state.start_ms is None:
-        state.start_led = temp_c > room.band_c[1] + LED_K
+        state.start_led = temp_c > room.band_c[1] + LED_K and not state.ahead_of
         state.start_c, state.start_ms = temp_c, now_ms
     elif state.start_c is not None and temp_c <= room.band_c[1] - state.margin_k:
         _pace(state, temp_c, now_ms)
@@ -133,23 +199,32 @@ def _pace(state: RoomState, temp_c: float, now_ms: int) -> None:
 
 def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
     """The day begins; where the start has not got there, its pace is what it did."""
-    state.opened_ms, state.missed_kh, state.late_kh = now_ms, 0.0, 0.0
+    state.opened_ms, state.missed_kh, state.late_kh, state.short_kh = now_ms, 0.0, 0.0, 0.0
     state.opened_warm_k = 0.0 if temp_c is None else temp_c - (room.band_c[1] - state.margin_k)
     if temp_c is not None and temp_c > room.band_c[1]:
         _pace(state, temp_c, now_ms)
 
 
 def _closing(state: RoomState) -> None:
-    """What the day missed: at its start a matter of the head start, later of the margin."""
+    """What the day missed: at its start a matter of the head start, later of the margin and the reserve.
+
+    The reserve is cooling that plans do not count on: it acts only on days when the unit may not be enough.
+    """
+    if state.short_kh > 0.03:
+        state.reserve += min(0.02 + 0.06 * state.short_kh, 0.15)
+    else:
+        state.reserve *= 1 - RESERVE_FADE
+    state.reserve = min(state.reserve, RESERVE_MAX)
     if state.late_kh > LATE_KH[1]:
         state.extra_lead_s += min(120 + 3600 * (state.late_kh - LATE_KH[1]), 1800.0)
     elif state.late_kh < LATE_KH[0] and state.start_led:
         state.extra_lead_s -= 90.0 if state.opened_warm_k > -0.3 else 180.0
     low, high = EXTRA_S
     state.extra_lead_s = min(max(state.extra_lead_s, low), high)
-    if state.missed_kh > 0.06:
-        state.margin_k += min(0.05 + 0.7 * state.missed_kh, 1.0)
-    elif state.missed_kh < 0.02:
+    missed_kh = state.missed_kh + 0.5 * state.short_kh
+    if missed_kh > 0.07:
+        state.margin_k += min(0.02 + 0.7 * missed_kh, 1.0)
+    elif missed_kh < 0.02:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
         state.margin_k -= max(0.03, 0.1 * (state.margin_k - 0.5))
     low, high = MARGIN_K

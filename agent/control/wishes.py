@@ -14,8 +14,10 @@ from agent.control.state import RoomState
 QUARTER_S = QUARTER_MS / 1000
 LEAD_MAX_S = 4 * 3600.0
 LEAD_MIN_S = 120.0
-LOAD_MIN = 0.03
-BEHIND_K = 0.25
+LOAD_MIN, FULL_LOAD, FLOOR_K = 0.03, 0.9, 0.3
+"""`FLOOR_K` above the bottom of the band: a unit cools on for a while after it is told to hold."""
+BEHIND_K = 0.5
+"""Less would lower the set point at each peak of a unit that cycles, and so make it cycle."""
 BEHIND_GAIN = 1.5
 PULL_K_MAX = 3.0
 PEAK_RATIO = 1.5
@@ -45,11 +47,15 @@ def planned(room: Room, state: RoomState, outlook: Outlook, now_ms: int, temp_c:
         return just_in_time(room, state, outlook, now_ms=now_ms, temp_c=temp_c, who="plan")
     if outlook.occupied[0]:
         target = state.plan_temp[min(at, HORIZON - 1)] if state.plan_load[at] > LOAD_MIN else room.band_c[1]
-        target = min(max(target, room.band_c[0]), top_c(room, state))
+        if state.plan_load[at] > FULL_LOAD:
+            # What a plan allows for and does not come makes the room cooler sooner: that is what it is for.
+            target = min(target, max(temp_c - 1.0, room.band_c[0] + FLOOR_K))
+        target = min(max(target, room.band_c[0] + FLOOR_K), top_c(room, state))
         return Wish(True, setpoint_for(state, target, temp_c), f"plan: {target:.1f} °C, {state.ahead_of}")
     start = _starts(state, at, now_ms)
     if start is None:
-        return Wish(False, room.safe_c, "plan: empty and nothing to prepare")
+        # A plan may start earlier than the pace that this room has shown, never later.
+        return just_in_time(room, state, outlook, now_ms=now_ms, temp_c=temp_c, who="plan")
     target = min(state.plan_temp[start : start + 3])
     return Wish(True, setpoint_for(state, target, temp_c), f"plan: {target:.1f} °C is next, {state.ahead_of}")
 

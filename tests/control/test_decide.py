@@ -253,3 +253,13 @@ def test_after_a_hand_at_the_unit_control_begins_where_it_is() -> None:
     assert site.state.rooms["room"].units["ac"].on is False
     (decision,) = site.once(seen(27.0, units=by_hand))
     assert decision.on
+
+
+def test_a_state_of_another_release_is_read() -> None:
+    state = Site(720)
+    state.once(seen())
+    told = json.loads(json.dumps(state.state.to_json()))
+    told["rooms"]["room"]["unheard_of"] = 1
+    del told["rooms"]["room"]["reserve"]
+    told["rooms"]["room"]["units"]["ac"]["unheard_of"] = 2
+    assert State.from_json(told) == state.state

@@ -82,3 +82,22 @@ def test_frozen_only_if_the_unit_switched_since() -> None:
     assert not any(frozen[:40])
     assert all(frozen[42:])
     assert not ladder.watch_frozen(state, 25.1, 701 * MINUTE)
+
+
+def test_frozen_where_a_sensor_rests_longer_than_it_ever_does() -> None:
+    """A unit that modulates at noon switches nothing: the habit of the sensor tells."""
+    state = RoomState()
+    for minute in range(3 * 1440):
+        assert not ladder.watch_frozen(state, 25 + minute % 7 / 100, minute * MINUTE)
+    begin = 3 * 1440
+    frozen = [ladder.watch_frozen(state, 25.0, (begin + minute) * MINUTE) for minute in range(60)]
+    assert (any(frozen[:40]), frozen[45]) == (False, True)
+
+
+def test_a_coarse_sensor_may_rest() -> None:
+    state = RoomState()
+    minutes = range(6 * 1440)
+    assert not any(
+        ladder.watch_frozen(state, 25 + minute // 180 % 3 / 2, minute * MINUTE) for minute in minutes
+    )
+    assert 2 * 3600 < state.still_s < 4 * 3600

@@ -1,0 +1,91 @@
+"""What a room teaches: how its sensor lags, what a unit at its limit lacks, what the margin asks for."""
+
+import math
+
+import pytest
+
+from agent.control import tuning
+from agent.control.room import HORIZON, Outlook, Room, RoomSeen, Seen, Unit
+from agent.control.state import RoomState, UnitState
+
+MINUTE = 60_000
+ROOM = Room("room", (Unit("ac", rated_w=1000.0),))
+OPEN = Outlook(48, (True,) * HORIZON, (0.85,) * HORIZON)
+SHUT = Outlook(72, (False,) * HORIZON, (0.85,) * HORIZON)
+
+
+def cycling(lag_min: float, minutes: int = 600) -> RoomState:
+    """A unit that runs 5 of 8 minutes, a room that swings by 3 K, and a sensor that lags behind it."""
+    state, air, wall = RoomState(), 25.0, 25.0
+    for second in range(0, minutes * 60, 10):
+        runs = second % 480 < 300
+        air += (-0.6 if runs else 1.0) / 6
+        wall = air if lag_min == 0 else wall + (1 - math.exp(-1 / 6 / lag_min)) * (air - wall)
+        if second % 60 == 0:
+            tuning.follow_lag(state, wall, 1000.0 if runs else 30.0, second * 1000, 1000.0)
+    return state
+
+
+def test_a_lag_is_heard_in_the_cycles() -> None:
+    none, short, long = (cycling(lag).lag_min for lag in (0.0, 2.0, 4.0))
+    assert none < 1.0 < short < long
+    assert 2.5 < long < 6.0
+
+
+def test_a_start_that_is_no_cycle_teaches_no_lag() -> None:
+    state = RoomState()
+    for minute in range(600):
+        tuning.follow_lag(state, 25 + minute % 300 / 100, 1000.0 * (minute % 300 < 150), minute * MINUTE, 1e3)
+    assert state.lag_min == RoomState().lag_min
+
+
+def test_without_a_meter_the_lag_stays() -> None:
+    state = RoomState()
+    tuning.follow_lag(state, 25.0, None, 0, 1000.0)
+    assert (state.lag_min, state.edge_ms) == (RoomState().lag_min, None)
+
+
+@pytest.mark.parametrize(
+    ("temps", "air_c"),
+    [
+        ((), 25.0),
+        ((25.0,) * 5, 25.0),
+        ((24.6, 24.7, 24.8, 24.9, 25.0), 24.9 + 3 * 0.07),
+        ((25.4, 25.3, 25.2, 25.1, 25.0), 25.1),
+    ],
+)
+def test_rising_air_is_warmer_than_its_sensor(temps: tuple[float, ...], air_c: float) -> None:
+    assert tuning.air_c(RoomState(temps=temps, lag_min=2.0), 25.0) == pytest.approx(air_c)
+
+
+def day(state: RoomState, temp_c: float, *, limit: bool) -> None:
+    """An occupied day of eight hours at one temperature."""
+    for minute in range(480):
+        now_ms = minute * MINUTE
+        tuning.daily(ROOM, state, OPEN, temp_c=temp_c, now_ms=now_ms, elapsed_s=60.0, limit=limit)
+    tuning.daily(ROOM, state, SHUT, temp_c=temp_c, now_ms=480 * MINUTE, elapsed_s=60.0)
+
+
+def test_what_is_missed_at_the_limit_is_put_in_reserve() -> None:
+    able, unable = RoomState(), RoomState()
+    day(able, 25.3, limit=False)
+    day(unable, 25.3, limit=True)
+    assert able.reserve == 0 < unable.reserve
+    assert able.margin_k > unable.margin_k > RoomState().margin_k
+    kept = unable.reserve
+    day(unable, 24.0, limit=False)
+    assert 0.9 * kept < unable.reserve < kept
+    for _ in range(40):
+        day(unable, 28.0, limit=True)
+    assert unable.reserve <= tuning.RESERVE_MAX
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_at_the_limit_only_after_twenty_minutes(metered: bool) -> None:
+    state = RoomState(temps=(26.0,) * 5, units={"ac": UnitState(on=True, setpoint_c=22.0)})
+    seen = RoomSeen(power_w=Seen(990.0) if metered else None)
+    said = [tuning.at_limit(state, seen, minute * MINUTE, 1000.0) for minute in range(22)]
+    assert (any(said[:20]), said[21]) == (False, True)
+    state.temps = (22.5,) * 5
+    idle = RoomSeen(power_w=Seen(300.0) if metered else None)
+    assert not tuning.at_limit(state, idle, 22 * MINUTE, 1000.0)
