@@ -1,7 +1,7 @@
 """The log's table: how rows come into it, many in a statement.
 
-Every statement lets go of the interpreter's lock and must get it back: beside a thread that computes, that is
-5 ms each, and a commit of 50 rows one by one took half a second.
+Every statement lets go of the interpreter's lock and must get it back: beside a thread that computes, that
+may be 5 ms each.
 """
 
 from __future__ import annotations
