@@ -152,6 +152,7 @@ def wait_for(look: Callable[[], T], timeout_s: float, step_s: float = 0.2) -> T:
 
 def boots() -> bool:
     """Whether a box can be made and booted on this machine at all; it is thrown away again."""
+    CACHE.mkdir(exist_ok=True)
     box = Box(CACHE / "probe")
     shutil.rmtree(box.folder, ignore_errors=True)
     try:
