@@ -30,8 +30,8 @@ Quantities = tuple[Quantity, ...]
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One device. Voltages, THD: of each phase (three, or one of a single-phase meter). `active_power_w` and
-    `reactive_power_var`: the total alone, or the three phases to be added. Energies: one counter, or three."""
+    """One device. Voltages, THD: of each phase (three, or one of a single-phase meter). `active_power_w`,
+    `reactive_power_var`: the total alone, or the phases to be added. Energies: one counter, or three."""
 
     device: Device
     voltage_v: Quantities = ()
@@ -60,8 +60,8 @@ class Meter:
 
 
 def meters(groups: Iterable[Group]) -> dict[str, Meter]:
-    """The meters by the name of their device, in the order of `groups`. A device is one if it gives a voltage,
-    an active power or an energy. Of a device that is in several groups the points are put together."""
+    """The meters by the name of their device, in the order of `groups`. A device is one if it gives a
+    voltage, an active power or an energy. The points of all of its groups are put together."""
     points: dict[str, dict[str, Point]] = {}
     devices: dict[str, Device] = {}
     for group in groups:
