@@ -15,8 +15,6 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import tomlkit
-
 from agent.config import Config, load
 from agent.schema import Fault, FaultyFile
 from agent.server.parts import Document, Stale
@@ -33,6 +31,8 @@ class Configuring:
 
     async def read(self) -> tuple[str, Document]:
         """The ETag and the tables as they are in the file now. OSError if it cannot be read."""
+        import tomlkit  # noqa: PLC0415 - rarely needed
+
         text = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
         return _etag(text), tomlkit.parse(text)
 
@@ -41,6 +41,8 @@ class Configuring:
 
         Stale if the file is not the version `seen`, FaultyFile if the change would make it faulty.
         """
+        import tomlkit  # noqa: PLC0415 - rarely needed
+
         async with self._changing:
             etag, document = await self.read()
             if seen != etag:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import aiosqlite
 
-from agent.server.identity.private import make_private
+from agent.private import make_private
 from agent.store.schema import migrate
 from agent.supervise import to_its_end
 
