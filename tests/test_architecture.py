@@ -60,7 +60,7 @@ ALLOWED = {
         "plugins",
     },
     "lines": {"model", "supervise", "hub", "dispatch", "drivers"},
-    "configuring": {"config", "schema", "server"},
+    "configuring": {"config", "drivers", "schema", "server"},
     "service": {
         "",
         "lines",
