@@ -16,12 +16,12 @@ from typing import NamedTuple, Self
 
 import aiosqlite
 
+from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
 from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
-from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
-from agent.store.schema import migrate
+from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
 from agent.store.writer import Writer
@@ -29,6 +29,7 @@ from agent.store.writer import Writer
 log = logging.getLogger(__name__)
 
 WAL_BYTES_MAX = 24 * 1024 * 1024
+SCHEMA = "agent.store.schema"
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -133,7 +134,7 @@ class Disk:
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
         await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
-        await migrate(self._db)
+        await migrate(self._db, SCHEMA)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

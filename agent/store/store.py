@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
@@ -32,7 +33,7 @@ from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
-from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.state import StoreState
