@@ -105,25 +105,13 @@ class Disk:
             self._db = await self._writer
             stack.push_async_callback(self._db.close)
             await self._prepare()
-            self._reader = await self._open_reader()
+            self._reader = await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
             stack.push_async_callback(self._reader.close)
             await self._load_groups()
             await self.measure_log()
             await asyncio.to_thread(self.sealed.open)
             stack.pop_all()
         self._is_open = True
-
-    async def look(self) -> int:
-        """Open a file that another process may be writing, only to read it; its newest number."""
-        self._db = self._reader = await self._open_reader()
-        self._is_open = True
-        try:
-            await self._load_groups()
-            await asyncio.to_thread(self.sealed.open)
-            return await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        except BaseException:
-            await self._reader.close()
-            raise
 
     async def _prepare(self) -> None:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
@@ -148,9 +136,6 @@ class Disk:
         await self.sealed.close()
         await self._reader.close()
         await self._db.close()
-
-    async def _open_reader(self) -> aiosqlite.Connection:
-        return await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -377,12 +362,3 @@ class Disk:
         """A row of the log."""
         with decoding():
             return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
-
-    @contextlib.asynccontextmanager
-    async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """A connection of its own, so that a long read holds nobody up."""
-        reader = await self._open_reader()
-        try:
-            yield reader
-        finally:
-            await reader.close()

@@ -79,7 +79,7 @@ class Store:
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self._note)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
         self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
