@@ -149,7 +149,7 @@ async def test_a_faulty_one_changes_nothing(running: Running) -> None:
 
 async def test_a_rule_that_needs_the_point_keeps_it(running: Running) -> None:
     text = running.file.read_text(encoding="utf-8")
-    rule = '[[alarm]]\nname = "high"\nkind = "limit"\npoint = "meter-1.frequency"\nabove = 62.0\n'
+    rule = '[[alarm]]\nname = "high"\nkind = "limit"\npoint = "meter-1.frequency"\nhigh = 62.0\n'
     running.file.write_text(text + rule, encoding="utf-8")
     _, etag = await ask(running, "GET", "/eastron-sdm630")
     found = await refused(422, running, "DELETE", "/eastron-sdm630/points/frequency", If_Match=etag)
