@@ -13,7 +13,7 @@ LIBRARIES = {
     *("aiohappyeyeballs", "aiohttp", "aiomqtt", "aiosignal", "aiosmtplib", "aiosqlite", "annotated_types"),
     *("apscheduler", "argon2", "attr", "attrs", "dateutil", "frozenlist", "holidays", "idna", "jwt"),
     *("multidict", "numpy", "orjson", "paho", "propcache", "pydantic", "pydantic_core", "pyotp", "serial"),
-    *("six", "typing_extensions", "typing_inspection", "tzlocal", "uvloop", "yarl"),
+    *("six", "tomlkit", "typing_extensions", "typing_inspection", "tzlocal", "uvloop", "yarl"),
 }
 ONLY_WITH_ROOMS = {"dateutil", "holidays", "six"}
 PROBE = """

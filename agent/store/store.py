@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
@@ -32,7 +33,7 @@ from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
-from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.state import StoreState
@@ -78,7 +79,7 @@ class Store:
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self._note)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
         self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
