@@ -16,11 +16,11 @@ from typing import NamedTuple, Self
 
 import aiosqlite
 
+from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
 from agent.store.ledger_table import LedgerTable
-from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
-from agent.store.schema import migrate
+from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
 from agent.store.writer import Writer
@@ -28,6 +28,7 @@ from agent.store.writer import Writer
 log = logging.getLogger(__name__)
 
 WAL_BYTES_MAX = 24 * 1024 * 1024
+SCHEMA = "agent.store.schema"
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -105,25 +106,13 @@ class Disk:
             self._db = await self._writer
             stack.push_async_callback(self._db.close)
             await self._prepare()
-            self._reader = await self._open_reader()
+            self._reader = await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
             stack.push_async_callback(self._reader.close)
             await self._load_groups()
             await self.measure_log()
             await asyncio.to_thread(self.sealed.open)
             stack.pop_all()
         self._is_open = True
-
-    async def look(self) -> int:
-        """Open a file that another process may be writing, only to read it; its newest number."""
-        self._db = self._reader = await self._open_reader()
-        self._is_open = True
-        try:
-            await self._load_groups()
-            await asyncio.to_thread(self.sealed.open)
-            return await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        except BaseException:
-            await self._reader.close()
-            raise
 
     async def _prepare(self) -> None:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
@@ -134,7 +123,7 @@ class Disk:
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
         await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
-        await migrate(self._db)
+        await migrate(self._db, SCHEMA)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -148,9 +137,6 @@ class Disk:
         await self.sealed.close()
         await self._reader.close()
         await self._db.close()
-
-    async def _open_reader(self) -> aiosqlite.Connection:
-        return await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -374,12 +360,3 @@ class Disk:
         """A row of the log."""
         with decoding():
             return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
-
-    @contextlib.asynccontextmanager
-    async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """A connection of its own, so that a long read holds nobody up."""
-        reader = await self._open_reader()
-        try:
-            yield reader
-        finally:
-            await reader.close()

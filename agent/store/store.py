@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
@@ -33,7 +34,7 @@ from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
 from agent.store.recovery import recover
-from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.state import StoreState
@@ -67,19 +68,18 @@ class Store:
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
-        self._committed = 0
+        self._committed = self._commits = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
         self._epoch: tuple[str, int] = ("", 0)
-        self._commits = 0
         self._broken: sqlite3.Error | None = None
         self._committing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self._note)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
         self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
