@@ -12,10 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 from agent.model import Group
-from agent.store import layout
-from agent.store.history import Columns, History, Steps
+from agent.store.history import History
+from agent.store.log_part import SEQ_MAX
 from agent.store.rescue import decoding
 from agent.store.sealed import Sealed
+from agent.store.series import Columns, Steps, groups_of
 
 
 class StoredHistory:
@@ -27,10 +28,9 @@ class StoredHistory:
         groups: dict[int, Group] = {}
         self.sealed = Sealed(file, groups)
         with _readable(file), closing(self.sealed.connect()) as db, decoding():
-            rows = db.execute("SELECT id, device, name, layout FROM point_group")
-            groups.update((key, layout.decode(*described)) for key, *described in rows)
+            groups.update(groups_of(db))
         self.groups = groups
-        self._history = History(self, _nothing, lambda: 0, lambda seq: [], lambda error: None)  # type: ignore[arg-type]
+        self._history = History(self, _nothing, lambda: SEQ_MAX, lambda seq: [], lambda error: None)  # type: ignore[arg-type]
 
     @property
     def points(self) -> set[str]:

@@ -28,9 +28,14 @@ def decoding() -> Iterator[None]:
     try:
         yield
     except (zlib.error, struct.error, ValueError, LookupError, TypeError) as error:
-        damaged = sqlite3.DatabaseError(f"what it holds makes no sense: {error!r}")
-        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise damaged from error
+        raise damage(f"what it holds makes no sense: {error!r}") from error
+
+
+def damage(text: str) -> sqlite3.DatabaseError:
+    """An error that says that the file itself is damaged."""
+    damaged = sqlite3.DatabaseError(text)
+    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return damaged
 
 
 def move_aside(

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
 
-from agent.model import Group, Point, Quality
-from agent.server.times import offset_s
+from agent.localtime import local_ms
+from agent.model import Group, Quality
 from agent.store.columns import Floats, Ints
-from agent.store.history import Columns
+from agent.store.series import Columns
 
-VALUES_PER_SLICE = 10_000  # some 2 ms of a processor that nobody else gets meanwhile
-QUARTER_MS = 900_000  # no zone has changed its offset at any other time for a century
+VALUES_PER_SLICE = 5_000  # some 400 kB
 
 _QUALITIES = {int(each): each.name.lower().encode() for each in Quality}
 
@@ -32,7 +31,7 @@ _QUALITIES = {int(each): each.name.lower().encode() for each in Quality}
 class Style(NamedTuple):
     """How cells look. `zone` None: UTC."""
 
-    layout: Literal["long", "wide"] = "long"
+    layout: str = "long"
     zone: ZoneInfo | None = None
     comma: bool = False
 
@@ -45,18 +44,18 @@ def long_header(style: Style, sixth: str = "quality") -> bytes:
     return _line(("time", "device", "point", "value", "unit", sixth, "time_ms"), style)
 
 
-def wide_header(style: Style, points: Iterable[tuple[str, Point]]) -> bytes:
-    """Of `points`, by id."""
-    names = (f"{name} [{point.unit}]" if point.unit else name for name, point in points)
+def wide_header(style: Style, points: Iterable[tuple[str, str]]) -> bytes:
+    """Of `points`: id and unit of each."""
+    names = (f"{name} [{unit}]" if unit else name for name, unit in points)
     return _line(("time", *names), style)
 
 
-def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[Callable[[], bytes]]:
-    """The rows of `part`, in slices to be made one by one. `sixth`: instead of the quality."""
+def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[bytes]:
+    """The rows of `part`, a slice at a time. `sixth`: instead of the quality."""
     pattern = _pattern(style, part.group, part.points)
     step = max(1, VALUES_PER_SLICE // max(1, len(part.points)))
     for at in range(0, len(part.time_ms), step):
-        yield lambda own=slice(at, at + step): _long(style, part, pattern, own, sixth)  # type: ignore[misc]
+        yield _long(style, part, pattern, slice(at, at + step), sixth)
 
 
 def _long(style: Style, part: Columns, pattern: bytes, own: slice, sixth: str) -> bytes:
@@ -89,18 +88,16 @@ def _pattern(style: Style, group: Group, points: Sequence[str]) -> bytes:
     return b"".join(lines)
 
 
-def wide_rows(style: Style, times: Ints, matrix: Floats) -> Iterator[Callable[[], bytes]]:
-    """n times and n x points values, in slices to be made one by one."""
+def wide_rows(style: Style, times: Ints, matrix: Floats) -> Iterator[bytes]:
+    """n times and n x points values, a slice at a time."""
     width = matrix.shape[1]
     pattern = b"%b" + (style.separator.encode() + b"%b") * width + b"\r\n"
     step = max(1, VALUES_PER_SLICE // max(1, width))
-
-    def made(own: slice) -> bytes:
-        columns = [number_texts(matrix[own, at], comma=style.comma) for at in range(width)]
-        return b"".join(map(pattern.__mod__, zip(time_texts(times[own], style.zone), *columns, strict=True)))
-
     for at in range(0, len(times), step):
-        yield lambda own=slice(at, at + step): made(own)  # type: ignore[misc]
+        own = slice(at, at + step)
+        columns = [number_texts(matrix[own, column], comma=style.comma) for column in range(width)]
+        shown = time_texts(times[own], style.zone)
+        yield b"".join(map(pattern.__mod__, zip(shown, *columns, strict=True)))
 
 
 def number_texts(values: Floats, *, comma: bool = False) -> list[bytes]:
@@ -116,9 +113,9 @@ def time_texts(times: Ints, zone: ZoneInfo | None = None) -> list[bytes]:
     """`2026-01-02T03:04:05.678Z`, or with the offset of `zone`."""
     if zone is None:
         return _iso(times, b"Z")
-    quarters, which = np.unique(times // QUARTER_MS, return_inverse=True)
-    offsets = np.array([offset_s(int(each) * QUARTER_MS, zone) for each in quarters], np.int64)[which]
-    texts = _iso(times + offsets * 1000, b"")
+    local = local_ms(times, zone)
+    offsets = (local - times) // 1000
+    texts = _iso(local, b"")
     ends = {int(each): _offset(int(each)) for each in np.unique(offsets)}
     return [text + ends[each] for text, each in zip(texts, offsets.tolist(), strict=True)]
 
