@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from agent.store.log_part import Moment
+from agent.export.style import Style
+from agent.store.moment import Moment
 
 UNREADABLE, DAMAGED = 3, 4  # how its process may end
 
 
 class Order(NamedTuple):
     """`points`: id and unit of each, in their order. `step_ms` 0: every reading; else one `aggregate` (mean,
-    min, max, last, count) a step. `zone` "": UTC. The readings are those of `file` as of `moment`."""
+    min, max, last, count) a step. The readings are those of `file` as of `moment`."""
 
     file: str
     moment: Moment
@@ -23,16 +24,14 @@ class Order(NamedTuple):
     to_ms: int
     step_ms: int = 0
     aggregate: str = "mean"
-    layout: str = "long"
-    zone: str = ""
-    comma: bool = False
+    style: Style = Style()
     gzip: bool = False
 
     def encoded(self) -> bytes:
         """For `decoded`."""
         last_seq, newest = self.moment
         rows = [(*row[:-1], row[-1].hex()) for row in newest]
-        return orjson.dumps({**self._asdict(), "moment": (last_seq, rows)})
+        return orjson.dumps({**self._asdict(), "moment": (last_seq, rows), "style": tuple(self.style)})
 
 
 def decoded(text: bytes) -> Order:
@@ -40,4 +39,4 @@ def decoded(text: bytes) -> Order:
     said: dict[str, Any] = orjson.loads(text)
     last_seq, newest = said.pop("moment")
     moment = Moment(last_seq, [(*row[:-1], bytes.fromhex(row[-1])) for row in newest])
-    return Order(moment=moment, **said)
+    return Order(moment=moment, style=Style(*said.pop("style")), **said)

@@ -3,21 +3,18 @@
 long: `time,device,point,value,unit,quality,time_ms`, one value a row; with steps the sixth cell says which
 aggregate it is. wide: `time` and a column `device.point [unit]` for each point, one time a row.
 
-A value is the shortest text that reads back as the very same float64, empty when not available. With a
-decimal comma cells are separated by semicolons, as spreadsheets of such countries expect.
+A value is the shortest text that reads back as the very same float64, empty when not available.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
 
+from agent.export.style import Style, line
 from agent.localtime import local_ms
 from agent.model import Group, Quality
 from agent.store.columns import Floats, Ints
@@ -26,28 +23,6 @@ from agent.store.series import Columns
 VALUES_PER_SLICE = 5_000  # some 400 kB
 
 _QUALITIES = {int(each): each.name.lower().encode() for each in Quality}
-
-
-class Style(NamedTuple):
-    """How cells look. `zone` None: UTC."""
-
-    layout: str = "long"
-    zone: ZoneInfo | None = None
-    comma: bool = False
-
-    @property
-    def separator(self) -> str:
-        return ";" if self.comma else ","
-
-
-def long_header(style: Style, sixth: str = "quality") -> bytes:
-    return _line(("time", "device", "point", "value", "unit", sixth, "time_ms"), style)
-
-
-def wide_header(style: Style, points: Iterable[tuple[str, str]]) -> bytes:
-    """Of `points`: id and unit of each."""
-    names = (f"{name} [{unit}]" if unit else name for name, unit in points)
-    return _line(("time", *names), style)
 
 
 def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[bytes]:
@@ -60,7 +35,7 @@ def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[bytes]:
 
 def _long(style: Style, part: Columns, pattern: bytes, own: slice, sixth: str) -> bytes:
     times = part.time_ms[own]
-    shown, separator = time_texts(times, style.zone), style.separator.encode()
+    shown, separator = time_texts(times, _zone(style)), style.separator.encode()
     plain = [b"%d" % each for each in times.tolist()]
     if sixth:
         sixths = [sixth.encode()] * len(plain)
@@ -79,8 +54,8 @@ def _pattern(style: Style, group: Group, points: Sequence[str]) -> bytes:
     lines = []
     for name in points:
         point, separator = units[name], style.separator
-        left = _line((group.device.name, point.name), style).strip()
-        unit = _line((point.unit, "x"), style).strip()[:-2]
+        left = line((group.device.name, point.name), style).strip()
+        unit = line((point.unit, "x"), style).strip()[:-2]
         lines.append(
             b"%%b%b%b%b%%b%b%b%%b\r\n"
             % (*(separator.encode(), _inert(left), separator.encode()), separator.encode(), _inert(unit))
@@ -96,7 +71,7 @@ def wide_rows(style: Style, times: Ints, matrix: Floats) -> Iterator[bytes]:
     for at in range(0, len(times), step):
         own = slice(at, at + step)
         columns = [number_texts(matrix[own, column], comma=style.comma) for column in range(width)]
-        shown = time_texts(times[own], style.zone)
+        shown = time_texts(times[own], _zone(style))
         yield b"".join(map(pattern.__mod__, zip(shown, *columns, strict=True)))
 
 
@@ -135,10 +110,8 @@ def _offset(seconds: int) -> bytes:
     return b"%b%02d:%02d" % (sign, abs(seconds) // 3600, abs(seconds) % 3600 // 60)
 
 
-def _line(cells: Iterable[str], style: Style) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, delimiter=style.separator).writerow(cells)
-    return out.getvalue().encode()
+def _zone(style: Style) -> ZoneInfo | None:
+    return ZoneInfo(style.zone) if style.zone else None
 
 
 def _inert(text: bytes) -> bytes:

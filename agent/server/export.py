@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from agent.export import process
 from agent.export.order import Order
 from agent.export.process import Pieces
+from agent.export.style import Style
 from agent.hub import Hub
 from agent.model import Group
 from agent.server.asking import Instant, Query, period, query
@@ -118,15 +119,15 @@ class Export:
 
     async def _streamed(self, request: web.Request, wanted: Wanted) -> web.StreamResponse:
         order = await self._order(wanted)
-        async with aclosing(process.pieces(order)) as pieces:
-            first = await self._first(pieces)
+        async with aclosing(self._pieces(order)) as pieces:
+            first = await anext(pieces)  # until here it is a clean refusal
             response = web.StreamResponse(headers=_headers(wanted))
             await response.prepare(request)
             try:
                 await self._put(response, first)
                 async for piece in pieces:
                     await self._put(response, piece)
-            except (TimeoutError, OSError) as error:
+            except (TimeoutError, OSError, RuntimeError) as error:
                 _cut(request, error)
                 return response  # aiohttp finds out that there is nobody to end it for
             await response.write_eof()
@@ -142,16 +143,15 @@ class Export:
             *period_ms,
             wanted.step_ms,
             asked.aggregate,
-            asked.layout,
-            "" if asked.tz == "UTC" else asked.tz,
-            asked.decimal == "comma",
+            Style(asked.layout, "" if asked.tz == "UTC" else asked.tz, asked.decimal == "comma"),
             asked.gzip,
         )
 
-    async def _first(self, pieces: Pieces) -> bytes:
-        """What makes sure that there is a file to send."""
+    async def _pieces(self, order: Order) -> Pieces:
         try:
-            return await anext(pieces)
+            async with aclosing(process.pieces(order)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except process.Damaged as error:
             self._store.note(damage(str(error)))
             raise
@@ -206,7 +206,8 @@ def _cut(request: web.Request, error: Exception) -> None:
     if isinstance(error, TimeoutError):
         log.info("export: %s takes no more, giving up", request.remote)
     elif not isinstance(error, ConnectionError):
-        log.warning("export: cut short: %s", error)
+        level = logging.ERROR if isinstance(error, RuntimeError) else logging.WARNING
+        log.log(level, "export: cut short: %s", error)
     if request.transport is not None:
         request.transport.abort()
 

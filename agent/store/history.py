@@ -14,9 +14,9 @@ import aiosqlite
 from agent.model import Group, Reading
 from agent.store import layout, series
 from agent.store.disk import Disk
-from agent.store.log_part import ROWS, Moment, Period
+from agent.store.log_part import ROWS
+from agent.store.moment import Moment, Period, Row
 from agent.store.sealed import READINGS_PER_STEP, Numbered, stepped
-from agent.store.segments import Row
 from agent.store.series import Columns, Steps
 
 LOG = f"{ROWS} LIMIT ?"

@@ -12,15 +12,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from agent.store.segments import ROWS_AT_ONCE, Block, Encoded, Gathering, Row, encode, one_moment
+from agent.store.moment import Moment, Period, Row
+from agent.store.segments import ROWS_AT_ONCE, Block, Encoded, Gathering, encode, one_moment
 
 BYTES_AT_ONCE = 4_000_000
 PACK_BYTES = 500_000  # of one group
-SEQ_MAX = 2**62
-
-Period: TypeAlias = tuple[int, int]
 
 SEALED = "SELECT coalesce(max(last_seq), 0) FROM chunk"
 OF_LOG = (
@@ -33,13 +31,6 @@ SEALED_SINCE = (
     "SELECT group_id, id FROM segment WHERE chunk > ? AND group_id IN (SELECT value FROM json_each(?))"
     " AND from_ms < ? AND to_ms >= ?"
 )
-
-
-class Moment(NamedTuple):
-    """What there was at one moment: the file up to `last_seq`, and beyond it `newest`, which is in memory."""
-
-    last_seq: int = SEQ_MAX
-    newest: Sequence[Row] = ()
 
 
 class Found(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.model import Group
 from agent.store.history import History
-from agent.store.log_part import SEQ_MAX
+from agent.store.moment import SEQ_MAX
 from agent.store.rescue import decoding
 from agent.store.sealed import Sealed
 from agent.store.series import Columns, Steps, groups_of

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from agent.model import HOUR_MS
 from agent.store import columns
 from agent.store.columns import Floats, Ints
+from agent.store.moment import Row
 
 POINTS_MAX = 1 << 16
 ROWS_AT_ONCE = 1000
 _GROUP_ID = itemgetter(1)
-
-Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
 
 
 class Chunk(NamedTuple):

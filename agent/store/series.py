@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from agent.model import Group
 from agent.store import layout
 from agent.store.columns import Floats, Ints
-from agent.store.log_part import LogPart, Moment, Period
+from agent.store.log_part import LogPart
+from agent.store.moment import Moment, Period
 from agent.store.ordered import Wanted, in_time_order
 
-STEP_VALUES = 50_000
+STEP_VALUES = 100_000
 AGGREGATES = {"mean": "mean", "min": "least", "max": "most", "last": "last", "count": "counts"}
 
 

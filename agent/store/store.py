@@ -30,7 +30,7 @@ from agent.store.epochs import Stamps, begin_epoch, restamp, stamps, trust_epoch
 from agent.store.history import History, ReadingSteps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
-from agent.store.log_part import Moment, Period
+from agent.store.moment import Moment, Period
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
 from agent.store.rescue import WAY_OUT, is_broken
@@ -370,14 +370,13 @@ class Store:
     def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
         """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`.
 
-        In steps of bounded size: what is sealed chunk by chunk, each in the order of time; the log and the
-        newest, not yet committed ones in the order they came. OSError if the disk cannot be read.
+        In bounded steps: what is sealed chunk by chunk, each in the order of time; the rest in the order it
+        came. OSError if the disk cannot be read.
         """
         return self._history.readings(set(points), (from_ms, to_ms))
 
     def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        """`points` as arrays, `from_ms` <= time < `to_ms`: group by group, each in the order of time, in
-        steps of bounded size. OSError if the disk cannot be read."""
+        """`points` as arrays: group by group, each in the order of time; otherwise like `history`."""
         return self._history.columns(set(points), (from_ms, to_ms))
 
     def downsample(
