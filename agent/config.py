@@ -31,8 +31,8 @@ from agent.plugins.options import PluginOptions, all_plugin_faults
 from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
-from agent.server.tls import own_context
 from agent.store import StoreOptions
+from agent.tls import own_context
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
 

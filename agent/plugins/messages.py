@@ -16,7 +16,7 @@ Time = Annotated[int, Field(ge=-TIME_MS_MAX, le=TIME_MS_MAX)]
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 class AskLatest(_Said):
