@@ -25,10 +25,12 @@ from agent import __version__
 from agent.alarming import Alarming
 from agent.alarms import Alarm, Alarms
 from agent.alarms.alarm import Words
+from agent.analysis.site import Analyses, Place
+from agent.analysis.site import Doors as AnalysisDoors
 from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
-from agent.configuring import Configuring
+from agent.configuring import Configuring, Sheets
 from agent.dispatch import Dispatch
 from agent.drivers import Driver, open_line
 from agent.health import Health
@@ -147,9 +149,10 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=Parts(dispatch=dispatch, configuration=Configuring(self._config.file, _changer(lines))),
+                parts=_parts(self._config.file, dispatch, lines),
             )
             await stack.enter_async_context(server)
+            await store.register(hub.groups)  # what was declared since
             self.url = server.url
             log.info(
                 "site %s: %d devices on %d lines, %s",
@@ -212,6 +215,9 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
     zone = ZoneInfo(options.agent.timezone)
     found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
     found += command_jobs(options.job, zone, folder)
+    analyses = _analyses(config, doors, clock)
+    found += analyses.jobs
+    analyses.declare(analyses.plan())
     jobs = Jobs(
         *(found, config.data_dir / JOBS_FILE, doors.publish),
         alarm=doors.alarm,
@@ -220,6 +226,22 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
     )
     hub.declare(*groups, *jobs.groups)
     return jobs
+
+
+def _analyses(config: Config, doors: Doors, clock: Clock) -> Analyses:
+    """The analyses that are the agent's own."""
+    options = config.options
+    folders = (options.agent.tariff_dir,) if options.agent.tariff_dir else ()
+    place = Place(config.data_dir / "readings.db", config.data_dir, options.agent.timezone, folders)
+    main = (options.control.site_power_point or "").partition(".")[0]
+    return Analyses(
+        *(options.analysis, options.meter),
+        AnalysisDoors(doors.hub, doors.publish, doors.alarm, clock.now_s, lambda: clock.certain),
+        place,
+        tariff=options.tariff.id or "",
+        main=main,
+        outdoor=options.control.outdoor_point or "",
+    )
 
 
 def _to_alarms(alarms: Alarms) -> Callable[[Alert], None]:
@@ -324,6 +346,11 @@ def _control(
 
 def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
+
+
+def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
+    change = (file, _changer(lines), asyncio.Lock())
+    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from agent.export.order import DAMAGED, UNREADABLE, Order, decoded
+from agent.export.order import UNREADABLE, Order, decoded
 from agent.export.style import long_header, wide_header
-from agent.store.rescue import is_broken
 
 GZIP_LEVEL = 3
 CACHE_KB = 256  # what is read once need not be kept
@@ -27,7 +26,7 @@ LOOK = "SELECT count(*) FROM chunk, (SELECT max(seq) FROM reading)"
 
 
 def main() -> None:
-    """Exits with 0, UNREADABLE, DAMAGED, or a traceback."""
+    """Exits with 0, UNREADABLE (and SQLite's code with its words on standard error), or a traceback."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody listens any more
     parent = os.getppid()
     order = decoded(sys.stdin.buffer.read())
@@ -38,8 +37,8 @@ def main() -> None:
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
     except sqlite3.Error as error:
-        sys.stderr.write(f"store: cannot read history: {error}")
-        sys.exit(DAMAGED if is_broken(error) else UNREADABLE)
+        sys.stderr.write(f"{getattr(error, 'sqlite_errorcode', 0)} {error}")
+        sys.exit(UNREADABLE)
 
 
 def _opened(file: str) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ import orjson
 from agent.export.style import Style
 from agent.store.moment import Moment
 
-UNREADABLE, DAMAGED = 3, 4  # how its process may end
+UNREADABLE = 3  # how its process may end
 
 
 class Order(NamedTuple):

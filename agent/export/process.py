@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import sys
 from collections.abc import AsyncGenerator
 from typing import TypeAlias
 
-from agent.export.order import DAMAGED, UNREADABLE, Order
+from agent.export.order import UNREADABLE, Order
 from agent.supervise import to_its_end
 
 PIECE_BYTES = 256 * 1024
@@ -19,14 +20,19 @@ COMMAND = (sys.executable, "-P", "-c", "from agent.export.child import main; mai
 Pieces: TypeAlias = AsyncGenerator[bytes, None]
 
 
-class Damaged(OSError):  # noqa: N818 - says how it is
-    """The file itself is damaged."""
+class Unreadable(OSError):  # noqa: N818 - says how it is
+    """The history cannot be read, for the reason `error`."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"store: cannot read history: {text}")
+        self.error = sqlite3.DatabaseError(text)
+        self.error.sqlite_errorcode = code
 
 
 async def pieces(order: Order) -> Pieces:
     """The file, in pieces of PIECE_BYTES at most, as fast as they are taken; close it, and the work ends.
 
-    OSError: the history cannot be read (Damaged: ever again), or there is no process to be had.
+    OSError: the history cannot be read (Unreadable), or there is no process to be had. RuntimeError: a bug.
     """
     process = await _started()
     try:
@@ -58,10 +64,9 @@ async def _check(process: asyncio.subprocess.Process) -> None:
     assert process.stderr  # noqa: S101 - it was asked for
     said = (await process.stderr.read()).decode(errors="replace").strip()[-SAID_CHARS_MAX:]
     code = await process.wait()
-    if code == DAMAGED:
-        raise Damaged(said)
     if code == UNREADABLE:
-        raise OSError(said)
+        number, _, text = said.partition(" ")
+        raise Unreadable(int(number), text)
     if code:
         raise RuntimeError(f"export: its process ended with {code}: {said}")
 

@@ -30,7 +30,6 @@ from agent.server.replies import NO_STORE, Refused, json_reply
 from agent.server.selection import Selection, select
 from agent.server.times import iso, zone
 from agent.store import Store
-from agent.store.rescue import damage
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +151,8 @@ class Export:
             async with aclosing(process.pieces(order)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except process.Damaged as error:
-            self._store.note(damage(str(error)))
+        except process.Unreadable as error:
+            self._store.note(error.error)
             raise
 
     async def _put(self, response: web.StreamResponse, piece: bytes) -> None:

@@ -10,13 +10,13 @@ from agent.server.messages import CommandNews, LiveReading
 
 
 class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Loose(BaseModel):
     """An object that may grow."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Fault(Shape):
@@ -146,6 +146,30 @@ class Restarted(Shape):
     """`restarted`: the lines that were stopped, started, or both. No other noticed."""
 
     restarted: list[str]
+
+
+class ProfileInfo(Shape):
+    """`own`: of this site, not one that came with the agent. `devices`: those that use it. `fault`: why it
+    cannot be read, empty if it can."""
+
+    name: str
+    etag: str
+    own: bool
+    driver: str
+    title: str
+    points: list[str]
+    devices: list[str]
+    fault: str
+
+
+class ProfileList(Shape):
+    profiles: list[ProfileInfo]
+
+
+class Profile(ProfileInfo):
+    """`text`: the TOML of its file."""
+
+    text: str
 
 
 class Uplinks(Shape):

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
@@ -33,7 +34,8 @@ from agent.store.ledger import Ledger
 from agent.store.moment import Moment, Period
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
-from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.recovery import recover
+from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.series import Columns, Steps
@@ -68,19 +70,18 @@ class Store:
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
-        self._committed = 0
+        self._committed = self._commits = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
         self._epoch: tuple[str, int] = ("", 0)
-        self._commits = 0
         self._broken: sqlite3.Error | None = None
         self._committing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self.note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self.note)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self.note)
         self.ledger = Ledger(self._disk.ledger_rows, self._committing)
 
     async def __aenter__(self) -> Self:
@@ -94,6 +95,7 @@ class Store:
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
             self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
+            self._journal_anew()
             self._budget.used_bytes, _ = await self._disk.sizes_bytes()
             stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
@@ -105,22 +107,21 @@ class Store:
             log.warning("store: the disk refuses to the end, %d readings are only in the journal", lost)
 
     async def _recover(self, stack: AsyncExitStack) -> None:
-        """Bring in what an earlier run had not committed when it was killed."""
+        """Bring in what an earlier run had not committed when it was killed, and count what it took along."""
         try:
             await asyncio.to_thread(self._journal.open)
         except OSError as error:
             log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
             return
         stack.callback(self._journal.close)
-        records = list(self._journal.records((await self._disk.kept()).last_seq))
-        if records:
-            await self._disk.recover(records)
-            log.info("store: %d readings of the last moments before a kill were saved", len(records))
-        self._journal.restart(0, (), {})
+        await recover(self._disk, self._journal)
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Say which groups will come, so that even their first readings outlive a kill."""
-        await self._disk.register(groups)
+        try:
+            await self._disk.register(groups)
+        except sqlite3.Error as error:  # the next commit says so
+            self.note(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -199,7 +200,8 @@ class Store:
             else:
                 self._episode.ended()
                 self._discarding.ended()
-            self._journal_anew()
+            if self._journal.first != self._committed + 1:
+                self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
 
     async def _write(self) -> None:
@@ -370,13 +372,12 @@ class Store:
     def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
         """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`.
 
-        In bounded steps: what is sealed chunk by chunk, each in the order of time; the rest in the order it
-        came. OSError if the disk cannot be read.
+        In bounded steps: each chunk in the order of time, then the rest as it came. OSError: no disk.
         """
         return self._history.readings(set(points), (from_ms, to_ms))
 
     def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        """`points` as arrays: group by group, each in the order of time; otherwise like `history`."""
+        """As arrays: group by group, each in the order of time; otherwise like `history`."""
         return self._history.columns(set(points), (from_ms, to_ms))
 
     def downsample(
@@ -387,9 +388,8 @@ class Store:
         return self._history.steps(set(points), (from_ms, to_ms), step_ms)
 
     async def moment(self, points: Collection[str], period_ms: Period) -> Moment:
-        """What there is now, for another process that reads `file`: all that the disk takes is in it."""
-        await self.commit()
-        return self._history.moment(points, period_ms)
+        """What there is now, for a process that reads `file`. OSError as ever."""
+        return await self._history.moment(points, period_ms)
 
     def _sealable(self) -> int:
         return 0 if self._broken else min(self._committed, self.released_seq)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.database import is_broken
 from agent.export import process
 from agent.export.order import Order
 from agent.export.style import Style
@@ -69,8 +70,9 @@ async def test_a_file_that_cannot_be_read_is_said_before_anything_else(tmp_path:
     with pytest.raises(OSError, match="unable to open"):
         await whole(order(file))
     file.write_bytes(b"no database at all, but long enough to look like one" * 100)
-    with pytest.raises(process.Damaged, match="not a database"):
+    with pytest.raises(process.Unreadable, match="not a database") as raised:
         await whole(order(file))
+    assert is_broken(raised.value.error)
 
 
 async def test_a_mistake_of_ours_is_one(tmp_path: Path) -> None:
