@@ -33,6 +33,7 @@ from agent.dispatch import Dispatch
 from agent.drivers import Driver, open_line
 from agent.health import Health
 from agent.hub import Hub, Listener
+from agent.intake import Intake
 from agent.lines import LINE_BACKOFF, Lines
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
@@ -328,7 +329,8 @@ def _devices(line: Driver) -> list[str]:
 
 def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
     change = (file, _changer(lines), asyncio.Lock())
-    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
+    intake = Intake(lines.drivers)
+    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change), intake=intake)
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

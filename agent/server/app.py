@@ -42,6 +42,7 @@ from agent.server.orders import Orders
 from agent.server.parts import Parts
 from agent.server.people import People
 from agent.server.profiles import ProfileRoutes
+from agent.server.pushing import Pushing
 from agent.server.replies import Refused
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
@@ -280,6 +281,7 @@ class Server:
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
             ProfileRoutes(self._parts.profiles, self.audit.note),
+            Pushing(self._parts.intake),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._ring,

@@ -17,6 +17,7 @@ from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
+from agent.server.pushing import Pushed, Pushing
 from agent.server.route import Route
 from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
 from agent.server.steering import Order, Steering
@@ -36,6 +37,7 @@ class Handlers(NamedTuple):
     people: People
     setting: Setting
     profiles: ProfileRoutes
+    pushing: Pushing
     alarms: AlarmRoutes | None
     audit: AuditRoutes
     ring: Ring
@@ -48,6 +50,7 @@ def table(on: Handlers) -> list[Route]:
     return [
         *_state(on),
         *_steering(on),
+        *_pushing(on),
         *alarms,
         *_account(on),
         *_people(on),
@@ -91,6 +94,20 @@ def _steering(on: Handlers) -> list[Route]:
               answer=CommandNews, status=201, refuses={422: "the command is refused; the text says why"}),
         Route("DELETE", f"{V1}/commands/{{point}}", May.COMMAND, do.release, "End the lease of people",
               answer=shapes.Released),
+    ]  # fmt: skip
+
+
+def _pushing(on: Handlers) -> list[Route]:
+    refused = {
+        404: "there is no such device",
+        409: "the device is read, not told of",
+        422: "a value or a time is wrong: nothing was taken, the text says which",
+        429: "too many readings in this minute: wait",
+    }
+    return [
+        Route("POST", f"{V1}/devices/{{device}}/readings", May.PUSH, on.pushing.push,
+              "Hand in readings of a device that is told of", body=Pushed, answer=shapes.Taken,
+              refuses=refused),
     ]  # fmt: skip
 
 

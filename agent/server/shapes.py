@@ -66,6 +66,12 @@ class Released(Shape):
     released: bool
 
 
+class Taken(Shape):
+    """How many readings it was: one for each group that was told of."""
+
+    readings: int
+
+
 class Alarms(Shape):
     alarms: list[dict[str, Any]]
     left_out: int
