@@ -151,6 +151,7 @@ class Service:
                 parts=_parts(self._config.file, dispatch, lines),
             )
             await stack.enter_async_context(server)
+            await store.register(hub.groups)  # what was declared since
             self.url = server.url
             log.info(
                 "site %s: %d devices on %d lines, %s",
