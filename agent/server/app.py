@@ -46,6 +46,7 @@ from agent.server.pushing import Pushing
 from agent.server.replies import Refused
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
+from agent.server.scanning import Scanning
 from agent.server.setting import Setting
 from agent.server.steering import Steering
 from agent.server.tls import Certificates, names_of_this_box, own_context
@@ -282,6 +283,7 @@ class Server:
             Setting(self._parts.configuration, self.audit.note),
             ProfileRoutes(self._parts.profiles, self.audit.note),
             Pushing(self._parts.intake),
+            Scanning(self._parts.scans, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._ring,

@@ -19,6 +19,7 @@ from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
 from agent.server.pushing import Pushed, Pushing
 from agent.server.route import Route
+from agent.server.scanning import RtuScan, Scanning, TcpScan
 from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
 from agent.server.steering import Order, Steering
 
@@ -38,6 +39,7 @@ class Handlers(NamedTuple):
     setting: Setting
     profiles: ProfileRoutes
     pushing: Pushing
+    scanning: Scanning
     alarms: AlarmRoutes | None
     audit: AuditRoutes
     ring: Ring
@@ -56,6 +58,7 @@ def table(on: Handlers) -> list[Route]:
         *_people(on),
         *_setting(on),
         *_profiles(on),
+        *_scanning(on),
         *_records(on),
     ]
 
@@ -219,6 +222,25 @@ def _profiles(on: Handlers) -> list[Route]:
               body=PointChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", point, May.CONFIGURE, do.remove_point, "A point goes; needs If-Match",
               answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _scanning(on: Handlers) -> list[Route]:
+    do, scans = on.scanning, f"{V1}/scans"
+    unknown = {404: "there is none of this number (any more)"}
+    refused = {409: "another one is running, or a line reads the port; the text says how to go on"}
+    return [
+        Route("GET", f"{scans}/ports", May.SCAN, do.ports, "The serial ports of this box, and who reads them",
+              answer=shapes.Ports),
+        Route("GET", scans, May.SCAN, do.all, "Searches for devices, the newest first", answer=shapes.Scans),
+        Route("POST", f"{scans}/tcp", May.SCAN, do.tcp, "Search a network", body=TcpScan, answer=shapes.Scan,
+              status=201, refuses=refused),
+        Route("POST", f"{scans}/rtu", May.SCAN, do.rtu, "Search a serial port", body=RtuScan,
+              answer=shapes.Scan, status=201, refuses=refused),
+        Route("GET", f"{scans}/{{scan}}", May.SCAN, do.one, "How far it is, and what it has found",
+              answer=shapes.Scan, refuses=unknown),
+        Route("DELETE", f"{scans}/{{scan}}", May.SCAN, do.cancel, "End it; what was found stays",
+              answer=shapes.Scan, refuses=unknown),
     ]  # fmt: skip
 
 
