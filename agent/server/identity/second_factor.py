@@ -25,7 +25,7 @@ from typing import NamedTuple
 import pyotp
 import segno
 
-from agent.server.identity.database import Database
+from agent.database import Database
 
 STEP_S = 30
 STEPS_AROUND = 1
