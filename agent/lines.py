@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from agent.dispatch import Dispatch
-from agent.drivers import Driver, LineOptions
+from agent.drivers import Driver, LineOptions, Remembering
 from agent.drivers.modbus.options import ModbusRtuOptions, ModbusRtuTcpOptions, ModbusTcpOptions
 from agent.drivers.serial.line import SerialLinesOptions
 from agent.hub import Hub, Listener
@@ -65,6 +66,12 @@ class Lines:
                 await line.write(device, point, value)
                 return
         raise ValueError(f"{device}: it is on no line any more")
+
+    async def move(self, state_dir: Path) -> None:
+        """What lines must remember over a restart is in `state_dir` from now on. OSError: it cannot be."""
+        for line in self.drivers:
+            if isinstance(line, Remembering):
+                await line.move(state_dir)
 
     def begin(
         self, publish: Listener, hub: Hub, dispatch: Dispatch, register: Register, changed: Callable[[], None]

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, get_args
+from typing import Annotated, Any, Protocol, get_args, runtime_checkable
 
 from pydantic import BaseModel, Field
 
@@ -65,6 +65,13 @@ class Driver(Protocol):
     async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None: ...
 
     async def write(self, device: str, point: str, value: float) -> None: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A driver that keeps something in a folder, which may `move` while it runs. OSError: it did not."""
+
+    async def move(self, state_dir: Path) -> None: ...
 
 
 DRIVERS = {
