@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.model import NAN
-from agent.plugins import frames
 from agent.plugins.author import Refused, Seen
 from agent.plugins.messages import (
     Ask,
@@ -36,9 +35,10 @@ from agent.plugins.messages import (
     understood,
 )
 from agent.plugins.outline import Option
+from agent.schedule import frames
 from agent.schedule.child import Limits, Process, Stopped, run_child
 from agent.schedule.job import Outcome, Result, Turn, Work
-from agent.store.history import Columns, Steps
+from agent.store.series import Columns, Steps
 
 ASKS_MAX = 20_000
 HISTORY_ROWS_MAX = 20_000_000

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from agent.plugins.frames import BadFrame
+from agent.schedule.frames import BadFrame
 
 TIME_MS_MAX = 2**53
 PointId = Annotated[str, Field(min_length=3, max_length=200)]
