@@ -209,7 +209,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     manifest = keep.manifest_of(arguments.file)
     print(f"backup of {manifest['at']}, release {manifest['version']}: whole")
     try:
-        keep.unpack(arguments.file, layout)
+        keep.unpack(arguments.file, layout, lambda path: shutil.chown(path, NAME, NAME))
         load(keep.restored_config(layout))
         host.systemctl("stop", NAME)
         keep.swap(layout)

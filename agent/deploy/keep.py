@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from agent.deploy.host import free_bytes
-from agent.deploy.layout import Layout, sync_folder
+from agent.deploy.layout import NAME, Layout, sync_folder
 
 MANIFEST = "uicps-agent.json"
 FORM = 1
@@ -92,8 +92,11 @@ def _read_to_its_end(archive: Path) -> None:
             pass
 
 
-def unpack(archive: Path, layout: Layout) -> None:
-    """Put what is in `archive` beside the folders of the box, as `<folder>.restored`. OSError: no room."""
+def unpack(archive: Path, layout: Layout, own: Callable[[Path], None]) -> None:
+    """Put what is in `archive` beside the folders of the box, as `<folder>.restored`. OSError: no room.
+
+    `own(path)` gives the service's account what was its own.
+    """
     with tarfile.open(archive, "r:gz") as tar:
         needed = sum(member.size for member in tar) + SPARE_BYTES
     if (free := free_bytes(layout.state)) < needed:
@@ -105,13 +108,17 @@ def unpack(archive: Path, layout: Layout) -> None:
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             head, *rest = PurePosixPath(member.name).parts
-            if not rest or (body := tar.extractfile(member)) is None:
+            if not rest:
                 continue
-            file = places[head].joinpath(*rest)
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as out:
-                shutil.copyfileobj(body, out)
-            file.chmod(member.mode & 0o777)
+            path = places[head].joinpath(*rest)
+            if (body := tar.extractfile(member)) is None:
+                path.mkdir(mode=0o700)
+            else:
+                with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as out:
+                    shutil.copyfileobj(body, out)
+            path.chmod(member.mode & 0o777)
+            if member.uname == NAME:
+                own(path)
     os.sync()
 
 
@@ -174,7 +181,7 @@ def _write(layout: Layout, out: io.BufferedWriter, scratch: Path, manifest: dict
 
 
 def _add(tar: tarfile.TarFile, file: Path, name: str, scratch: Path) -> None:
-    if file.suffix != ".db":
+    if file.suffix != ".db" or file.is_dir():
         tar.add(file, name, recursive=False)
         return
     copy = scratch / "copy.db"
@@ -194,17 +201,17 @@ def _add(tar: tarfile.TarFile, file: Path, name: str, scratch: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """The plain files that are kept, and their names inside of `folder`."""
+    """The folders and plain files that are kept, and their names inside of `folder`."""
     for file in sorted(folder.rglob("*")):
         passing = file.name.endswith(_PASSING) or any(each in file.name for each in _ASIDE)
-        if file.is_file() and not file.is_symlink() and not passing:
+        if (file.is_file() or file.is_dir()) and not file.is_symlink() and not passing:
             yield file, PurePosixPath(file.relative_to(folder).as_posix())
 
 
 def _is_ours(member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
     inside = not path.is_absolute() and ".." not in path.parts and len(path.parts) > 1
-    return member.isfile() and inside and path.parts[0] in ("etc", "state")
+    return (member.isfile() or member.isdir()) and inside and path.parts[0] in ("etc", "state")
 
 
 def default_name(site: str, now: datetime) -> str:

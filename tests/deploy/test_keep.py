@@ -25,6 +25,8 @@ def box(root: Path) -> Layout:
     layout = Layout(root)
     for folder in (layout.credentials, layout.state / "tls", layout.state / "uplinks"):
         folder.mkdir(parents=True)
+    (layout.config_dir / "profiles").mkdir(mode=0o755)
+    (layout.config_dir / "profiles/mine.toml").write_text("")
     layout.config.write_text('[agent]\nsite = "escola-12"\n')
     (layout.credentials / "center.token").write_text("T0KEN")
     (layout.credentials / "center.token").chmod(0o600)
@@ -51,15 +53,18 @@ async def test_it_is_taken_from_a_working_agent_and_makes_another_box_the_same(t
         archive = made(old)
     assert archive.stat().st_mode & 0o777 == 0o600
     assert manifest_of(archive) == {"form": 1, "version": "0.1.0", "at": NOW.isoformat()}
-    new = Layout(tmp_path / "new")
+    new, owned = Layout(tmp_path / "new"), list[Path]()
     new.config_dir.mkdir(parents=True)
     new.config.write_text("of a fresh install")
-    unpack(archive, new)
+    unpack(archive, new, owned.append)
     assert new.config.read_text() == "of a fresh install"
     swap(new)
     assert new.config.read_text() == old.config.read_text()
     assert new.config_dir.with_name("uicps-agent.before-restore").joinpath("config.toml").exists()
     assert (new.credentials / "center.token").stat().st_mode & 0o777 == 0o600
+    assert (new.config_dir / "profiles").stat().st_mode & 0o777 == 0o755
+    assert (new.config_dir / "profiles/mine.toml").exists()
+    assert owned == []  # nothing here is of the service's account
     assert (new.state / "tls/ca.key").read_text() == "the authority's key"
     found = {file.name for file in new.state.iterdir()}
     assert found == {"readings.db", "tls", "uplinks"}
@@ -69,10 +74,10 @@ async def test_it_is_taken_from_a_working_agent_and_makes_another_box_the_same(t
 
 def test_again_keeps_only_the_last(tmp_path: Path) -> None:
     layout = box(tmp_path)
-    archive = made(layout)
+    archive, owned = made(layout), list[Path]()
     for text in ("first", "second"):
         layout.config.write_text(text)
-        unpack(archive, layout)
+        unpack(archive, layout, owned.append)
         swap(layout)
     beside = [each for each in layout.state.parent.iterdir() if "before" in each.name]
     assert len(beside) == 1
@@ -123,7 +128,7 @@ def test_nothing_is_left_of_one_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_swap_that_fails_half_way_is_undone(tmp_path: Path) -> None:
     layout = box(tmp_path)
-    unpack(made(layout), layout)
+    unpack(made(layout), layout, print)
     shutil.rmtree(layout.state.with_name("uicps-agent.restored"))
     before = sorted(file.name for file in layout.state.iterdir())
     with pytest.raises(OSError, match="No such file"):
