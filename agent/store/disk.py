@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -32,6 +33,7 @@ SCHEMA = "agent.store.schema"
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+_PACKED = itemgetter(4)
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 # The ids of a chunk's segments follow each other.
 DELETE_COLUMNS = (
@@ -214,7 +216,7 @@ class Disk:
             self._unlearn(new)
             raise
         self.log_readings += len(batch)
-        self.log_bytes += sum(len(row[4]) for row in rows)
+        self.log_bytes += sum(map(len, map(_PACKED, rows)))
 
     def _write(
         self,

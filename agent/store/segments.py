@@ -25,7 +25,7 @@ from agent.store.ledger import HOUR_MS
 
 POINTS_MAX = 1 << 16
 STEP_VALUES = 250_000
-ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 4000
 _GROUP_ID = itemgetter(1)
 
 Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
