@@ -36,10 +36,12 @@ from agent.drivers import Driver
 from agent.field import Field
 from agent.health import Health
 from agent.hub import Hub, Listener
+from agent.intake import Intake
 from agent.lines import LINE_BACKOFF, Lines
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
+from agent.scanning import Scans
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
 from agent.server import Parts, Server
@@ -155,7 +157,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=_parts(self._config.file, dispatch, lines),
+                parts=await _parts(stack, self._config, dispatch, lines, clock),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -341,9 +343,18 @@ def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
 
 
-def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
-    change = (file, _changer(lines), asyncio.Lock())
-    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
+async def _parts(
+    stack: AsyncExitStack, config: Config, dispatch: Dispatch, lines: Lines, clock: Clock
+) -> Parts:
+    """What the server serves beside hub and store."""
+    change = (config.file, _changer(lines), asyncio.Lock())
+    return Parts(
+        dispatch,
+        configuration=Configuring(*change),
+        profiles=Sheets(*change),
+        intake=Intake(lines.drivers),
+        scans=await stack.enter_async_context(Scans(lines, config.profile_dir, clock.now_s)),
+    )
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

@@ -20,6 +20,7 @@ import aiosqlite
 from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
+from agent.store.checkpoint import checkpoint
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
@@ -124,7 +125,7 @@ class Disk:
         # Debian's SQLite overwrites what it deletes: twice the writes for nothing.
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
-        await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
+        await self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // page_bytes}")
         await migrate(self._db, SCHEMA)
 
     async def __aexit__(
@@ -185,6 +186,11 @@ class Disk:
     def _check_open(self) -> None:
         if not self._is_open:
             raise sqlite3.OperationalError("no new file could be made yet")
+
+    async def checkpoint(self) -> None:
+        """Bring a long write-ahead log into the file, beside the commits."""
+        if self._is_open:
+            await asyncio.to_thread(checkpoint, self._file, CHECKPOINT_BYTES)
 
     async def sizes_bytes(self) -> tuple[int, int]:
         """What the file holds (pages that were freed and wait for use do not count), and how large it is."""

@@ -11,7 +11,6 @@ import orjson
 
 from agent.model import Device, Group, Kind, Point
 
-
 _WINDOW_BITS = ((1 << 12, 12), (1 << 13, 13), (1 << 14, 14))
 
 
