@@ -149,7 +149,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=_parts(self._config.file, dispatch, lines),
+                parts=_parts(self._config.file, dispatch, lines, jobs),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -348,9 +348,9 @@ def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
 
 
-def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
+def _parts(file: Path, dispatch: Dispatch, lines: Lines, jobs: Jobs) -> Parts:
     change = (file, _changer(lines), asyncio.Lock())
-    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
+    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change), jobs=jobs)
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

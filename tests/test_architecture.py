@@ -49,6 +49,7 @@ ALLOWED = {
         "private",
         "tls",
         "alarms",
+        "schedule",
         "model",
         "schema",
         "supervise",

@@ -6,6 +6,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
+from agent.schedule import Jobs
 
 Document: TypeAlias = MutableMapping[str, Any]
 
@@ -67,3 +68,4 @@ class Parts(NamedTuple):
     dispatch: Dispatch | None = None
     configuration: Configuration | None = None
     profiles: Profiles | None = None
+    jobs: Jobs | None = None

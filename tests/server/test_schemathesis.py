@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from agent.config import Config
 from agent.configuring import Configuring, Sheets
-from tests.server.conftest import HVAC, METER, SENSOR, START_MS, StartSite, meter, sensor
+from agent.schedule import Job, Jobs, Outcome, Result, Turn
+from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, meter, sensor
 from tests.server.rest import admin
 
 with warnings.catch_warnings():
@@ -82,15 +83,24 @@ async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tm
     async def apply(config: Config) -> list[str]:
         return []
 
+    async def work(turn: Turn) -> Outcome:
+        return Outcome(Result.WELL)
+
     file, changing = tmp_path / "config.toml", asyncio.Lock()
     await asyncio.to_thread(file.write_text, CONFIG)
-    site = await start(
-        METER,
-        SENSOR,
-        HVAC,
-        configuration=Configuring(file, apply, changing),
-        profiles=Sheets(file, apply, changing),
-    )
+    async with Jobs([Job("night", work)], tmp_path / "jobs.db", lambda readings: None) as jobs:
+        site = await start(
+            METER,
+            SENSOR,
+            HVAC,
+            configuration=Configuring(file, apply, changing),
+            profiles=Sheets(file, apply, changing),
+            jobs=jobs,
+        )
+        await _tried(site)
+
+
+async def _tried(site: Site) -> None:
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
     site.tell("line:bus")
     ask = await admin(site)
