@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agent.schedule import Job, Jobs, Outcome, Result, Turn
-from agent.server import Role
+from agent.server import Parts, Role
 from tests.conftest import until
 from tests.server.conftest import Site, StartSite, ended
 from tests.server.rest import admin
@@ -41,7 +41,7 @@ async def running(work: Work, folder: Path) -> AsyncIterator[Jobs]:
 async def test_run_now_and_its_history(start: StartSite, tmp_path: Path) -> None:
     work = Work()
     async with running(work, tmp_path) as jobs:
-        site = await start(jobs=jobs)
+        site = await start(parts=Parts(jobs=jobs))
         ask = await admin(site, Role.TECHNICIAN)
         assert [each["name"] for each in (await ask("GET", "/jobs"))["jobs"]] == ["night", "noon"]
         assert (await ask("POST", "/jobs/night/run"))["waiting"] == 1
@@ -61,14 +61,14 @@ async def test_run_now_and_its_history(start: StartSite, tmp_path: Path) -> None
 
 async def test_pause_outlives_and_resume(start: StartSite, tmp_path: Path) -> None:
     async with running(Work(), tmp_path) as jobs:
-        ask = await admin(await start(jobs=jobs), Role.TECHNICIAN)
+        ask = await admin(await start(parts=Parts(jobs=jobs)), Role.TECHNICIAN)
         assert (await ask("POST", "/jobs/noon/pause"))["paused"] is True
         assert (await ask("POST", "/jobs/noon/resume"))["paused"] is False
 
 
 async def test_who_may_not_and_what_is_not_there(start: StartSite, tmp_path: Path) -> None:
     async with running(Work(), tmp_path) as jobs:
-        site = await start(jobs=jobs)
+        site = await start(parts=Parts(jobs=jobs))
         viewer = await admin(site, Role.VIEWER)
         await viewer("GET", "/jobs")
         await viewer("POST", "/jobs/night/run", status=403)
@@ -86,7 +86,7 @@ async def test_an_agent_without_jobs_says_so(start: StartSite) -> None:
 async def test_the_stream_begins_with_all_and_goes_on_with_changes(start: StartSite, tmp_path: Path) -> None:
     work = Work()
     async with running(work, tmp_path) as jobs:
-        site: Site = await start(jobs=jobs)
+        site: Site = await start(parts=Parts(jobs=jobs))
         async with site.http.ws_connect("/ws", headers=await site.bearer()) as socket:
             assert (await socket.receive_json(timeout=5))["type"] == "welcome"
             await socket.send_json({"type": "follow", "id": 1, "stream": "jobs"})

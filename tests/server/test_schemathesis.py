@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from agent.config import Config
+from agent.config import Config, load
 from agent.configuring import Configuring, Sheets
+from agent.dispatch import Dispatch
+from agent.drivers import open_line
+from agent.hub import Hub
+from agent.intake import Intake
+from agent.lines import Lines
+from agent.scanning import Scans
 from agent.schedule import Job, Jobs, Outcome, Result, Turn
-from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, meter, sensor
+from agent.server import Parts
+from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, ended, meter, sensor
 from tests.server.rest import admin
 
 with warnings.catch_warnings():
@@ -46,6 +56,12 @@ port = 1
 [[line.device]]
 name = "meter"
 profile = "eastron-sdm630"
+[[line]]
+name = "outside"
+driver = "push"
+[[line.device]]
+name = "0"
+profile = "weather-push"
 """
 
 
@@ -79,28 +95,40 @@ def failures_of(operation: Any, url: str, headers: dict[str, str]) -> list[str]:
     return failures
 
 
-async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tmp_path: Path) -> None:
+@asynccontextmanager
+async def parts_of(file: Path) -> AsyncIterator[Parts]:
+    """What the agent of the configuration `file` would have, of lines that run."""
+
     async def apply(config: Config) -> list[str]:
         return []
+
+    async def register(groups: object) -> None: ...
 
     async def work(turn: Turn) -> Outcome:
         return Outcome(Result.WELL)
 
-    file, changing = tmp_path / "config.toml", asyncio.Lock()
+    config = load(file)
+    lines = Lines(lambda *each: open_line(*each, file.parent), config.options.line, config.profiles)
+    hub = Hub(lines.groups)
+    lines.begin(hub.publish, hub, Dispatch(hub.groups, lines.write), register, lambda: None)
+    running = asyncio.create_task(lines.run())
+    change = (file, apply, asyncio.Lock())
+    async with (
+        Scans(lines, config.profile_dir, time.time) as scans,
+        Jobs([Job("night", work)], file.parent / "jobs.db", lambda readings: None) as jobs,
+    ):
+        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, jobs)
+    await ended(running)
+
+
+async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
     await asyncio.to_thread(file.write_text, CONFIG)
-    async with Jobs([Job("night", work)], tmp_path / "jobs.db", lambda readings: None) as jobs:
-        site = await start(
-            METER,
-            SENSOR,
-            HVAC,
-            configuration=Configuring(file, apply, changing),
-            profiles=Sheets(file, apply, changing),
-            jobs=jobs,
-        )
-        await _tried(site)
+    async with parts_of(file) as parts:
+        await whole_api(await start(METER, SENSOR, HVAC, parts=parts))
 
 
-async def _tried(site: Site) -> None:
+async def whole_api(site: Site) -> None:
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
     site.tell("line:bus")
     ask = await admin(site)
