@@ -60,11 +60,13 @@ ALLOWED = {
     "doctor": {"clock", "config", "deploy", "schema", "status_file", "supervise", "uplink"},
     "timekeeping": {"model", "supervise", "clock", "hub", "store"},
     "health": {"model", "clock", "hub", "store", "drivers", "uplink"},
+    "export": {"model", "store", "localtime", "confined", "supervise"},
     "server": {
         "",
         "private",
         "tls",
         "alarms",
+        "export",
         "model",
         "schema",
         "supervise",
