@@ -86,7 +86,7 @@ def matches(pattern: str, text: str) -> bool:
 def test_each_is_in_the_table() -> None:
     table = rows()
     missing = [f"{place}: {text!r}" for place, text in said() if not any(matches(row, text) for row in table)]
-    assert not missing, "\n".join(missing)
+    assert not missing, "say in the table of docs/operations.md what to do:\n" + "\n".join(missing)
 
 
 def test_the_table_says_nothing_else() -> None:
