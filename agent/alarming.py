@@ -58,6 +58,7 @@ class Alarming:
             lines=lines,
             folder=config.data_dir,
             outlets=lambda: {each.name: each.episode.failures for each in self._followers},
+            card_endurance_tb=options.agent.card_endurance_tb or 0.0,
         )
         for rule in watched(self._rules):
             self.alarms.declare(rule.alarm, rule.suppressed_by)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from agent.alarms import ALARMS_MAX, AlarmsOptions, Rule, rule_faults
 from agent.alarms.outlets import AnyOutlet, outlet_faults
+from agent.analysis.site.options import AnalysisOptions, MeterOptions, analysis_faults, built_in_jobs
 from agent.control.faults import control_faults, room_faults
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.drivers import DRIVERS, LineOptions
@@ -30,10 +31,12 @@ from agent.plugins.options import PluginOptions, all_plugin_faults
 from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
-from agent.server.tls import own_context
 from agent.store import StoreOptions
+from agent.tls import own_context
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
+
+PROFILE_DIR = Path("profiles")  # need not be there, as long as the file does not name it
 
 
 class AgentOptions(Options):
@@ -41,7 +44,7 @@ class AgentOptions(Options):
 
     site: Name
     data_dir: FilePath = Path("data")
-    profile_dir: FilePath | None = None
+    profile_dir: FilePath = PROFILE_DIR
     tariff_dir: FilePath | None = None
     plugin_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
@@ -74,6 +77,8 @@ class ConfigFile(Options):
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
     job: Annotated[list[JobOptions], Field(max_length=100)] = Field(default_factory=list)
     plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
+    analysis: AnalysisOptions = AnalysisOptions()
+    meter: Annotated[list[MeterOptions], Field(max_length=1000)] = Field(default_factory=list)
     control: ControlOptions = ControlOptions()
     tariff: TariffOptions = TariffOptions()
     room: Annotated[list[RoomOptions], Field(max_length=100)] = Field(default_factory=list)
@@ -86,12 +91,15 @@ class Config(NamedTuple):
     options: ConfigFile
     data_dir: Path
     profiles: dict[str, BaseModel]
+    profile_dir: Path  # may not be there
     in_memory: str = ""  # why data_dir is not the one of the options but stands in for it, in memory
 
 
-def load(file: Path) -> Config:
-    """The configuration in `file`, or FaultyFile with every fault of it and of its profiles."""
-    data = _with_paths(load_toml(file), file.resolve().parent)
+def load(file: Path, own_profiles: Path | None = None) -> Config:
+    """The configuration in `file`, or FaultyFile with every fault of it and of its profiles; `own_profiles`
+    is a folder to be read in place of `profile_dir`."""
+    folder = file.resolve().parent
+    data = _with_paths(load_toml(file), folder)
     faults: list[Fault] = []
     options = None
     try:
@@ -99,14 +107,15 @@ def load(file: Path) -> Config:
     except FaultyFile as faulty:
         faults += faulty.faults
     # What follows looks at the tables as they are written, so that it is found in the same round.
-    profiles = _profiles(data, str(file), faults)
+    profile_dir = folder / _profile_dir(data)
+    profiles = _profiles(data, str(file), own_profiles or profile_dir, faults)
     texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
     texts += _job_faults(options) if options else ()
     texts += _control_faults(options, profiles) if options else ()
     faults += [Fault(str(file), path, text) for path, text in texts]
     if faults or options is None:
         raise FaultyFile(faults)
-    return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
+    return Config(file, options, folder / options.agent.data_dir, profiles, profile_dir)
 
 
 RESERVED = ("agent", "analysis", "control", "job")
@@ -170,11 +179,22 @@ def _devices(data: Any) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     ]
 
 
-def _profiles(data: Any, file: str, faults: list[Fault]) -> dict[str, BaseModel]:
-    """The profiles that the devices name; what is wrong with them is added to `faults` once."""
+def profiles_in_use(file: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Where own profiles are, and which devices use which, whatever else is wrong with `file`."""
+    data, used = load_toml(file), dict[str, list[str]]()
+    for _, _, device in _devices(data):
+        used.setdefault(str(device.get("profile")), []).append(str(device.get("name")))
+    return file.resolve().parent / _profile_dir(data), used
+
+
+def _profile_dir(data: Any) -> Path:
     agent = data.get("agent")
     folder = agent.get("profile_dir") if isinstance(agent, dict) else None
-    folders = (Path(folder),) if isinstance(folder, str) else ()
+    return Path(folder) if isinstance(folder, str) else PROFILE_DIR
+
+
+def _profiles(data: Any, file: str, folder: Path, faults: list[Fault]) -> dict[str, BaseModel]:
+    """The profiles that the devices name; what is wrong with them is added to `faults` once."""
     profiles: dict[str, BaseModel] = {}
     tried: set[tuple[str, str]] = set()
     for path, line, device in _devices(data):
@@ -185,7 +205,7 @@ def _profiles(data: Any, file: str, faults: list[Fault]) -> dict[str, BaseModel]
             continue
         tried.add((driver, name))
         try:
-            profiles[name] = _read_profile(name, folders, DRIVERS[driver][1], driver)
+            profiles[name] = _read_profile(name, (folder,), DRIVERS[driver][1], driver)
         except FaultyFile as faulty:
             faults += [Fault(file, f"{path}.profile", str(fault)) for fault in faulty.faults]
     return profiles
@@ -235,9 +255,8 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
 
 def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
     """What is wrong with the files and folders that the tables name."""
-    agent = data.get("agent")
-    folder = agent.get("profile_dir") if isinstance(agent, dict) else None
-    if isinstance(folder, str) and not Path(folder).is_dir():
+    folder = _profile_dir(data)
+    if folder.name != PROFILE_DIR.name and not folder.is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     yield from _certificate_faults(data.get("server"))
     for path, table in tables:
@@ -322,6 +341,7 @@ def _alarm_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[
     }
     if len(points) == len(devices):
         yield from rule_faults(options.alarm, points)
+        yield from analysis_faults(options.analysis, options.meter, points)
 
 
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
@@ -340,7 +360,8 @@ def _job_faults(options: ConfigFile) -> Iterator[tuple[str, str]]:
     zone = ZoneInfo(options.agent.timezone)
     yield from job_faults(options.job, zone)
     yield from all_plugin_faults(options.plugin, options.agent.plugin_dir, zone)
-    tables = [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
+    tables = [("analysis", name) for name in built_in_jobs(options.analysis)]
+    tables += [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
     tables += [(f"plugin[{at}]", each.name) for at, each in enumerate(options.plugin)]
     yield from _twice("name", "name", [(path, {"name": slug(name)}) for path, name in tables])
 

@@ -10,22 +10,16 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import logging
-import sqlite3
-import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import aiosqlite
 import orjson
 
 from agent.alarms.alarm import Alarm, Change, Event, from_json
-from agent.store.schema import migrate
-from agent.supervise import to_its_end
-
-log = logging.getLogger(__name__)
+from agent.database import Database
 
 ALARMS_FILE = "alarms.db"
 SCHEMA = "agent.alarms.schema"
@@ -44,51 +38,30 @@ class Journal:
     """Entered to open `file`; sqlite3.Error when the disk fails later on."""
 
     def __init__(self, file: Path, *, events_max: int = 20_000) -> None:
-        self._file, self._events_max = file, events_max
-        self._writing = asyncio.Lock()
+        self._database = Database(file, SCHEMA, anew="alarms begin anew")
+        self._events_max = events_max
         self._cursors: dict[str, int] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self.last_number = 0
 
     async def __aenter__(self) -> Self:
         """Open or make the file; a broken one is moved aside. OSError if there can be none."""
-        try:
-            await self._open()
-        except sqlite3.OperationalError as error:
-            text = f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
-            raise OSError(text) from error
-        except sqlite3.DatabaseError as error:
-            aside = self._file.with_name(f"{self._file.name}.broken-{int(time.time())}")
-            log.warning("%s: %s: moved to %s, alarms begin anew", self._file, error, aside.name)
-            self._file.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
-            await self._open()
-        return self
-
-    async def _open(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = await aiosqlite.connect(self._file)
-        try:
-            await self._db.execute("PRAGMA journal_mode = WAL")
-            await self._db.execute("PRAGMA synchronous = FULL")
-            await migrate(self._db, SCHEMA)
-            ((last,),) = await self._db.execute_fetchall("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._database)
+            ((last,),) = await self._database.rows("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
             self.last_number = int(last)
-            rows = await self._db.execute_fetchall("SELECT outlet, number FROM cursor")
-            self._cursors = dict(map(tuple, rows))
-        except BaseException:
-            await self._db.close()
-            raise
+            self._cursors = dict(await self._database.rows("SELECT outlet, number FROM cursor"))
+            self._closing = stack.pop_all()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._db.close()
+        await self._closing.aclose()
 
     async def active(self) -> list[Alarm]:
         """What an earlier run left active."""
-        rows = await self._db.execute_fetchall("SELECT unseen, suppressed, body FROM alarm")
+        rows = await self._database.rows("SELECT unseen, suppressed, body FROM alarm")
         return [
             from_json(orjson.loads(body), unseen=bool(unseen), suppressed=bool(suppressed))
             for unseen, suppressed, body in rows
@@ -96,30 +69,22 @@ class Journal:
 
     async def write(self, batch: Batch) -> None:
         """All of `batch`, in one transaction; then who waits for events is woken."""
-        async with self._writing:
-            await to_its_end(self._write(batch))
-        if batch.events:
-            self.last_number = max(self.last_number, batch.events[-1].number)
-            self._wake()
-
-    async def _write(self, batch: Batch) -> None:
         events = [(each.number, each.time_ms, each.alarm.id, _event_json(each)) for each in batch.events]
         kept = [
             (each.id, each.unseen, each.suppressed, orjson.dumps(each.as_json()).decode())
             for each in batch.changed
         ]
-        db = self._db
-        try:
+        over = [(each[0] - self._events_max,) for each in events[-1:]]
+        await self._database.write_many(
             # Again after a failure that came too late: the same numbers, the same events.
-            await db.executemany("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?)", events)
-            await db.executemany("INSERT OR REPLACE INTO alarm VALUES (?, ?, ?, ?)", kept)
-            await db.executemany("DELETE FROM alarm WHERE id = ?", [(each,) for each in batch.gone])
-            if events:
-                await db.execute("DELETE FROM event WHERE number <= ?", (events[-1][0] - self._events_max,))
-            await db.commit()
-        except sqlite3.Error:
-            await db.rollback()
-            raise
+            ("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?)", events),
+            ("INSERT OR REPLACE INTO alarm VALUES (?, ?, ?, ?)", kept),
+            ("DELETE FROM alarm WHERE id = ?", [(each,) for each in batch.gone]),
+            ("DELETE FROM event WHERE number <= ?", over),
+        )
+        if batch.events:
+            self.last_number = max(self.last_number, batch.events[-1].number)
+            self._wake()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -136,7 +101,7 @@ class Journal:
             " AND (? = '' OR id = ?) ORDER BY number DESC LIMIT ?"
         )
         below = 2**62 if before is None else before
-        rows = await self._db.execute_fetchall(
+        rows = await self._database.rows(
             sql, (from_ms, to_ms, below, name, name, max(1, min(limit, PAGE_MAX)))
         )
         return [_event(*row) for row in rows]
@@ -151,22 +116,13 @@ class Journal:
 
     async def advance(self, outlet: str, number: int) -> None:
         """`outlet` has told everything up to `number`."""
-        async with self._writing:
-            await to_its_end(self._advance(outlet, number))
+        await self._database.write(("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (outlet, number)))
         self._cursors[outlet] = number
-
-    async def _advance(self, outlet: str, number: int) -> None:
-        try:
-            await self._db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (outlet, number))
-            await self._db.commit()
-        except sqlite3.Error:
-            await self._db.rollback()
-            raise
 
     async def read_after(self, number: int, limit: int) -> list[Event]:
         """Up to `limit` events after `number`, oldest first."""
         sql = "SELECT number, body FROM event WHERE number > ? ORDER BY number LIMIT ?"
-        return [_event(*row) for row in await self._db.execute_fetchall(sql, (number, limit))]
+        return [_event(*row) for row in await self._database.rows(sql, (number, limit))]
 
     async def wait_beyond(self, number: int) -> None:
         """Until there is an event after `number` on disk."""

@@ -26,6 +26,5 @@ class AlarmsOptions(Options):
     backlog_window_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
     disk_free_mb: Annotated[int, Field(ge=1)] = 200
     clock_untrusted_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
-    card_endurance_tb: Annotated[float, Field(ge=0, le=10_000)] = 0.0  # 0: not known, no forecast
     card_years_min: Annotated[float, Field(ge=0.1, le=50)] = 2.0
     command_refused_s: Annotated[float, Field(ge=1, le=86_400)] = 120.0

@@ -74,11 +74,13 @@ class Own:
         lines: Callable[[], Mapping[str, Sequence[str]]],
         folder: Path,
         outlets: Callable[[], Mapping[str, int]] = dict,
+        card_endurance_tb: float = 0.0,  # 0: not known, no forecast
         clock: Callable[[], float] = time.monotonic,
         uptime_s: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self._alarms, self._options, self._status, self._latest = alarms, options, status, latest
         self._lines, self._folder, self._outlets = lines, folder, outlets
+        self._card_endurance_tb = card_endurance_tb
         self._clock, self._uptime_s = clock, uptime_s
         self._delays: dict[str, Delay] = {}
         self._trends: dict[str, _Trend] = {}
@@ -154,9 +156,7 @@ class Own:
         says = None if trusted is None else not trusted
         yield Found(own_alarm("clock"), says, options.clock_untrusted_s)
         yield self._disk(place.free_mb)
-        worn, text = card.worn(
-            place.card, self._uptime_s(), options.card_endurance_tb, options.card_years_min
-        )
+        worn, text = card.worn(place.card, self._uptime_s(), self._card_endurance_tb, options.card_years_min)
         yield Found(own_alarm("card"), worn, 0.0, text)
         for point, (says, reason) in tuple(self._commands.items()):
             yield Found(own_alarm("command", point), says, options.command_refused_s, reason)

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 from agent.commands.thingsboard import Books, StoreBooks, add_reconcile, agent_groups_of, groups_of
 from agent.config import Config, load
 from agent.store.ledger import LedgerRow
-from agent.store.ledger_file import read_ledger
-from agent.store.look import look
+from agent.store.onlooker import Onlooker
 
 if TYPE_CHECKING:  # argparse does not say the name of this class in public
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -68,8 +67,8 @@ def _add_actions(one: argparse.ArgumentParser) -> None:
 @asynccontextmanager
 async def open_books(config: Config) -> AsyncIterator[Books]:
     """The books of the site's store, beside a running agent."""
-    async with look(config.data_dir / "readings.db") as seen:
-        yield StoreBooks(seen.ledger, seen.history, [*groups_of(config), *agent_groups_of(config)])
+    seen = Onlooker(config.data_dir / "readings.db")
+    yield StoreBooks(seen.ledger, seen.history, [*groups_of(config), *agent_groups_of(config)])
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -77,7 +76,7 @@ def show(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     zone = ZoneInfo(config.options.agent.timezone)
     from_ms, to_ms = period_ms(arguments.first, arguments.last, datetime.now(zone))
-    rows = read_ledger(config.data_dir / "readings.db", from_ms, to_ms)
+    rows = Onlooker(config.data_dir / "readings.db").ledger.read(from_ms, to_ms)
     wanted = [row for row in rows if arguments.device in (None, row.device)]
     uplinks = [uplink.name for uplink in config.options.uplink]
     found = lines(wanted, uplinks, zone, by_hour=arguments.by == "hour")

@@ -23,7 +23,7 @@ from agent.schedule import Result
 from agent.schedule.child import Limits
 from agent.schedule.when import Every, Schedule
 from agent.schema import Fault, FaultyFile
-from agent.store.reader import StoredHistory
+from agent.store.onlooker import Onlooker
 
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
@@ -107,7 +107,7 @@ class _Trial(NamedTuple):
     plugin: PluginOptions | None
     times_ms: list[int]
     zone: ZoneInfo
-    history: StoredHistory
+    history: Onlooker
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -147,7 +147,7 @@ def _trial(arguments: argparse.Namespace) -> _Trial:
     options, limits = (
         (plugin.options, Limits(plugin.time_s_max, plugin.memory_mb_max)) if plugin else ({}, LIMITS)
     )
-    history = StoredHistory(config.data_dir / READINGS_FILE)
+    history = Onlooker(config.data_dir / READINGS_FILE)
     times_ms = _times(arguments, zone, _schedule(arguments, plugin, zone))
     return _Trial(Program(file, options, zone.key, limits), found, plugin, times_ms, zone, history)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import aiosqlite
 
 from agent.config import load
+from agent.database import migrate
 from agent.store import Store, StoreOptions
 from agent.store.backup import back_up, restore
 from agent.store.joining import unknown
 from agent.store.salvage import Findings, copy_of, salvaged
-from agent.store.schema import migrate
 
 READINGS_FILE = "readings.db"
 LOCK_FILE = "agent.lock"

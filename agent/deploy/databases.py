@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import aiosqlite
 
+from agent.database import migrate
 from agent.deploy.layout import sync_folder
-from agent.store.schema import migrate
 
 # Every schema package of the tree; a test sees to it.
 SCHEMAS = {

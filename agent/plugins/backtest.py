@@ -16,7 +16,7 @@ from agent.plugins.live import alarm_texts, check_published
 from agent.plugins.outline import Outline
 from agent.schedule.job import Outcome, Turn
 from agent.store.history import Columns, Steps
-from agent.store.reader import StoredHistory
+from agent.store.onlooker import Onlooker
 
 RUNS_MAX = 100_000
 LATEST_MS = 3_600_000  # what is older is not the present
@@ -41,7 +41,7 @@ class Replayed(NamedTuple):
 
 
 class _PastSites:
-    def __init__(self, history: StoredHistory, found: Outline, may_write: Collection[str] | None) -> None:
+    def __init__(self, history: Onlooker, found: Outline, may_write: Collection[str] | None) -> None:
         self.history, self.outline, self.may_write = history, found, may_write
 
     def at(self, time_ms: int) -> _PastSite:
@@ -97,7 +97,7 @@ class _PastSite:
 
 async def replay(
     program: Program,
-    history: StoredHistory,
+    history: Onlooker,
     found: Outline,
     times_ms: Sequence[int],
     *,

@@ -16,8 +16,11 @@ from agent.server.messages import CommandNews
 from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
+from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
+from agent.server.pushing import Pushed, Pushing
 from agent.server.route import Route
-from agent.server.setting import DeviceChange, LineChange, Setting
+from agent.server.scanning import RtuScan, Scanning, TcpScan
+from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
 from agent.server.steering import Order, Steering
 
 CSV = "text/csv"
@@ -34,6 +37,9 @@ class Handlers(NamedTuple):
     steering: Steering
     people: People
     setting: Setting
+    profiles: ProfileRoutes
+    pushing: Pushing
+    scanning: Scanning
     alarms: AlarmRoutes | None
     audit: AuditRoutes
     ring: Ring
@@ -43,7 +49,18 @@ class Handlers(NamedTuple):
 def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
     alarms = _alarms(on.alarms) if on.alarms else []
-    return [*_state(on), *_steering(on), *alarms, *_account(on), *_people(on), *_setting(on), *_records(on)]
+    return [
+        *_state(on),
+        *_steering(on),
+        *_pushing(on),
+        *alarms,
+        *_account(on),
+        *_people(on),
+        *_setting(on),
+        *_profiles(on),
+        *_scanning(on),
+        *_records(on),
+    ]
 
 
 def _state(on: Handlers) -> list[Route]:
@@ -80,6 +97,20 @@ def _steering(on: Handlers) -> list[Route]:
               answer=CommandNews, status=201, refuses={422: "the command is refused; the text says why"}),
         Route("DELETE", f"{V1}/commands/{{point}}", May.COMMAND, do.release, "End the lease of people",
               answer=shapes.Released),
+    ]  # fmt: skip
+
+
+def _pushing(on: Handlers) -> list[Route]:
+    refused = {
+        404: "there is no such device",
+        409: "the device is read, not told of",
+        422: "a value or a time is wrong: nothing was taken, the text says which",
+        429: "too many readings in this minute: wait",
+    }
+    return [
+        Route("POST", f"{V1}/devices/{{device}}/readings", May.PUSH, on.pushing.push,
+              "Hand in readings of a device that is told of", body=Pushed, answer=shapes.Taken,
+              refuses=refused),
     ]  # fmt: skip
 
 
@@ -137,6 +168,7 @@ def _people(on: Handlers) -> list[Route]:
 
 
 def _setting(on: Handlers) -> list[Route]:
+    unreadable = {422: "the configuration is no TOML now"}
     do, config = on.setting, f"{V1}/config"
     line, device = f"{config}/lines/{{line}}", f"{config}/devices/{{device}}"
     refused = {
@@ -146,11 +178,15 @@ def _setting(on: Handlers) -> list[Route]:
         428: "If-Match is missing",
     }
     return [
-        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose),
+        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose,
+              refuses=unreadable),
+        Route("PATCH", f"{config}/site", May.CONFIGURE, do.change_site,
+              "Change it, from the next start on; needs If-Match", body=SiteChange, answer=shapes.Restarted,
+              refuses=refused),
         Route("GET", f"{config}/lines", May.CONFIGURE, do.lines, "The lines, as in the file",
-              answer=shapes.Lines),
+              answer=shapes.Lines, refuses=unreadable),
         Route("GET", f"{config}/devices", May.CONFIGURE, do.devices, "The devices, as in the file",
-              answer=shapes.Devices),
+              answer=shapes.Devices, refuses=unreadable),
         Route("PUT", line, May.CONFIGURE, do.put_line, "Make or change a line; needs If-Match",
               body=LineChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", line, May.CONFIGURE, do.remove_line, "A line and its devices go; needs If-Match",
@@ -159,6 +195,52 @@ def _setting(on: Handlers) -> list[Route]:
               body=DeviceChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", device, May.CONFIGURE, do.remove_device, "A device goes; needs If-Match",
               answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _profiles(on: Handlers) -> list[Route]:
+    unreadable = {422: "the configuration is no TOML now"}
+    do, profile = on.profiles, f"{V1}/profiles/{{profile}}"
+    point = f"{profile}/points/{{point}}"
+    refused = {
+        404: "there is none of this name",
+        409: "it is built in, or in use",
+        412: "it was changed since",
+        422: "it would be faulty; the text names every fault",
+        428: "If-Match (or If-None-Match: *) is missing",
+    }
+    return [
+        Route("GET", f"{V1}/profiles", May.READ, do.all, "The datasheets there are, and who uses them",
+              answer=shapes.ProfileList, refuses=unreadable),
+        Route("GET", profile, May.READ, do.one, "One datasheet", answer=shapes.Profile,
+              refuses={404: refused[404], **unreadable}),
+        Route("PUT", profile, May.CONFIGURE, do.put, "Make or change one; needs If-Match or If-None-Match: *",
+              body=ProfileText, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", profile, May.CONFIGURE, do.remove, "An own one goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+        Route("PUT", point, May.CONFIGURE, do.put_point, "Make, change or move a point; needs If-Match",
+              body=PointChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", point, May.CONFIGURE, do.remove_point, "A point goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _scanning(on: Handlers) -> list[Route]:
+    do, scans = on.scanning, f"{V1}/scans"
+    unknown = {404: "there is none of this number (any more)"}
+    refused = {409: "another one is running, or a line reads the port; the text says how to go on"}
+    return [
+        Route("GET", f"{scans}/ports", May.SCAN, do.ports, "The serial ports of this box, and who reads them",
+              answer=shapes.Ports),
+        Route("GET", scans, May.SCAN, do.all, "Searches for devices, the newest first", answer=shapes.Scans),
+        Route("POST", f"{scans}/tcp", May.SCAN, do.tcp, "Search a network", body=TcpScan, answer=shapes.Scan,
+              status=201, refuses=refused),
+        Route("POST", f"{scans}/rtu", May.SCAN, do.rtu, "Search a serial port", body=RtuScan,
+              answer=shapes.Scan, status=201, refuses=refused),
+        Route("GET", f"{scans}/{{scan}}", May.SCAN, do.one, "How far it is, and what it has found",
+              answer=shapes.Scan, refuses=unknown),
+        Route("DELETE", f"{scans}/{{scan}}", May.SCAN, do.cancel, "End it; what was found stays",
+              answer=shapes.Scan, refuses=unknown),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
-from agent.store.rescue import move_aside
+from agent.database import move_aside
 
 PAGES_PER_STEP = 2000
 

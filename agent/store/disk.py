@@ -16,12 +16,11 @@ from typing import NamedTuple, Self
 
 import aiosqlite
 
+from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
-from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
-from agent.store.rescue import WAY_OUT, decoding, is_broken, move_aside
-from agent.store.schema import migrate
+from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
 from agent.store.writer import Writer
@@ -29,6 +28,7 @@ from agent.store.writer import Writer
 log = logging.getLogger(__name__)
 
 WAL_BYTES_MAX = 24 * 1024 * 1024
+SCHEMA = "agent.store.schema"
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -83,7 +83,7 @@ class Disk:
     async def start_over(self, last_seq: int) -> str:
         """Move the broken file aside and go on in a new one, after the number `last_seq`; the broken one's
         new name, "" if an earlier attempt had moved it."""
-        known = set(self._ids)
+        known = dict(self._ids)
         if self._is_open:
             await self.close()
         aside = await asyncio.to_thread(move_aside, self._file) if self._file.exists() else ""
@@ -92,8 +92,10 @@ class Disk:
         self._ledger.forget_cache()
         await self._open()
         self.moved_aside = aside or self.moved_aside
-        await self.register(known)
         async with self.transaction() as db:
+            for group, key in known.items():  # the same ids: the journal has them too
+                await db.execute("INSERT INTO point_group VALUES (?, ?, ?, ?)", (key, *layout.encode(group)))
+                self._ids[group], self._groups[key] = key, group
             await db.execute("INSERT INTO sqlite_sequence VALUES ('reading', ?)", (last_seq,))
         return aside
 
@@ -104,25 +106,13 @@ class Disk:
             self._db = await self._writer
             stack.push_async_callback(self._db.close)
             await self._prepare()
-            self._reader = await self._open_reader()
+            self._reader = await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
             stack.push_async_callback(self._reader.close)
             await self._load_groups()
             await self.measure_log()
             await asyncio.to_thread(self.sealed.open)
             stack.pop_all()
         self._is_open = True
-
-    async def look(self) -> int:
-        """Open a file that another process may be writing, only to read it; its newest number."""
-        self._db = self._reader = await self._open_reader()
-        self._is_open = True
-        try:
-            await self._load_groups()
-            await asyncio.to_thread(self.sealed.open)
-            return await self._number("SELECT max(seq) FROM sqlite_sequence WHERE name = 'reading'")
-        except BaseException:
-            await self._reader.close()
-            raise
 
     async def _prepare(self) -> None:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
@@ -133,7 +123,7 @@ class Disk:
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
         await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
-        await migrate(self._db)
+        await migrate(self._db, SCHEMA)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -147,9 +137,6 @@ class Disk:
         await self.sealed.close()
         await self._reader.close()
         await self._db.close()
-
-    async def _open_reader(self) -> aiosqlite.Connection:
-        return await aiosqlite.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True)
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -169,21 +156,19 @@ class Disk:
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Give each group its row before its first reading."""
-        for group in groups:
-            self._ids[group] = await self._group_id(group)
-        await self._db.commit()
+        new = [group for group in groups if group not in self._ids]
+        try:
+            async with self.transaction():
+                for group in new:
+                    self._ids[group] = await self._group_id(group)
+        except sqlite3.Error:
+            self._unlearn(new)
+            raise
 
-    async def recover(self, records: Sequence[Record]) -> None:
-        """Write what a journal kept, in one transaction; of groups that this file knows."""
-        known = [record for record in records if record.group_id in self._groups]
-        await self._writer.whole(log_table.insert, "reading", known)
-        acquired: ledger.Deltas = {}
-        for record in known:
-            device = self._groups[record.group_id].device.name
-            key = (record.time_ms // ledger.HOUR_MS, device, "acquired")
-            acquired[key] = acquired.get(key, 0) + 1
-        await self.enter(acquired)
-        await self._db.commit()
+    def _unlearn(self, groups: Iterable[Group]) -> None:
+        """What was given out in a lost transaction is not on disk."""
+        for group in groups:
+            self._ids.pop(group, None)
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""
@@ -226,8 +211,7 @@ class Disk:
                 rows = log_table.rows_of(first, batch, self._ids, packed)
                 await self._writer.whole(self._write, rows, out, counters, deltas)
         except sqlite3.Error:
-            for group in new:  # what was given out in the lost transaction is not on disk
-                self._ids.pop(group, None)
+            self._unlearn(new)
             raise
         self.log_readings += len(batch)
         self.log_bytes += sum(len(row[4]) for row in rows)
@@ -376,12 +360,3 @@ class Disk:
         """A row of the log."""
         with decoding():
             return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
-
-    @contextlib.asynccontextmanager
-    async def history_reader(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """A connection of its own, so that a long read holds nobody up."""
-        reader = await self._open_reader()
-        try:
-            yield reader
-        finally:
-            await reader.close()

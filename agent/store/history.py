@@ -15,19 +15,17 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, closing, contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from contextlib import aclosing, asynccontextmanager, closing
+from typing import NamedTuple, TypeAlias
 
-import aiosqlite
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.model import Group, Reading
+from agent.model import Group, Quality, Reading
 from agent.store import layout, segments
 from agent.store.columns import Floats, Ints
-from agent.store.disk import Disk
-from agent.store.sealed import READINGS_PER_STEP, Numbered, stepped
-from agent.store.segments import Gathering, Row
+from agent.store.sealed import EVER, READINGS_PER_STEP, Merged, Numbered, Sealed, stepped
+from agent.store.segments import Chunk, Gathering, Row
 
 Period: TypeAlias = tuple[int, int]
 ReadingSteps: TypeAlias = AsyncGenerator[list[Reading], None]
@@ -39,7 +37,11 @@ LOG = (
 )
 
 
-SPAN = "SELECT min(from_ms), max(to_ms) FROM chunk UNION ALL SELECT min(time_ms), max(time_ms) FROM reading"
+LAST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'reading'"
+SPAN = (
+    f"SELECT min(from_ms), max(to_ms), ({LAST}) FROM chunk"  # noqa: S608 - nothing from outside
+    f" UNION ALL SELECT min(time_ms), max(time_ms), ({LAST}) FROM reading"
+)
 
 
 class Columns(NamedTuple):
@@ -67,65 +69,41 @@ class Steps(NamedTuple):
 
 
 class History:
-    """`commit()` brings to disk what it can, `committed()` is up to where that is, `newer(seq)` is what
-    memory holds beyond `seq`, `note` is told every error of the disk."""
+    """`sealed` is the file, `commit()` brings to disk what it can, `newer(seq)` is what memory holds beyond
+    `seq`, `note` is told every error of the disk."""
 
     def __init__(
         self,
-        disk: Disk,
+        sealed: Sealed,
         commit: Callable[[], Awaitable[None]],
-        committed: Callable[[], int],
         newer: Callable[[int], list[Numbered]],
         note: Callable[[Exception], None],
     ) -> None:
-        self._disk, self._commit, self._committed = disk, commit, committed
-        self._newer, self._note = newer, note
+        self._sealed, self._commit, self._newer, self._note = sealed, commit, newer, note
 
     async def readings(self, points: set[str], period_ms: Period) -> AsyncGenerator[list[Reading], None]:
         """See `Store.history`."""
         await self._commit()
-        after = 0
-        keyed = _keyed(self._disk.groups, points)
-        with self._reading_back():
-            async with self._disk.history_reader() as reader:
-                # What is committed while we read may leave memory before we come to it: read on.
-                while (until := self._committed()) > after:
-                    async for step in self._on_disk(reader, (after, until), keyed, period_ms):
-                        yield step
-                    after = until
-                newest = self._newer(after)
+        keyed = _keyed(self._sealed.groups, points)
+        async with self._connected() as db:
+            walk, before = _Walk(db, keyed, period_ms), -1
+            newest: list[Numbered] = []
+            # What was committed while we read may have left memory before we came to it: read on.
+            while walk.after != before and (before < 0 or (newest and newest[0][0] > walk.after + 1)):
+                before = walk.after
+                async for step in stepped(walk.steps()):
+                    yield step
+                newest = self._newer(walk.after)
         within = [each for _, each in newest if _within(each, period_ms)]
         wanted = [each for each in within if not points.isdisjoint(each.group.point_ids)]
         for at in range(0, len(wanted), READINGS_PER_STEP):
             yield wanted[at : at + READINGS_PER_STEP]
 
-    async def _on_disk(
-        self, reader: aiosqlite.Connection, between: tuple[int, int], keys: Collection[int], period_ms: Period
-    ) -> AsyncGenerator[list[Reading], None]:
-        """Readings of the groups `keys`, after < seq <= until, in steps."""
-        after, until = between
-        rows: list[Any] | None = None
-        while after < until:
-            chunk = await self._disk.sealed.next_chunk(after, period_ms)
-            if chunk is not None and chunk.first_seq <= until:
-                async for step in self._disk.sealed.readings(chunk, (after, until), keys, period_ms):
-                    yield step
-                after, rows = chunk.last_seq, None  # what we read of the log may have been sealed since
-                continue
-            if rows is not None:
-                if rows:
-                    yield [self._disk.reading(*row[1:]) for row in rows]
-                if len(rows) < READINGS_PER_STEP:
-                    return
-                after = rows[-1][0]
-            given = (after, until, json.dumps(list(keys)), *period_ms, READINGS_PER_STEP)
-            rows = list(await reader.execute_fetchall(LOG, given))
-
     async def columns(self, points: set[str], period_ms: Period) -> AsyncGenerator[Columns, None]:
         """See `Store.columns`."""
         await self._commit()
-        keyed = _keyed(self._disk.groups, points)
-        with self._reading_back(), closing(await asyncio.to_thread(self._disk.sealed.connect)) as db:
+        keyed = _keyed(self._sealed.groups, points)
+        async with self._connected() as db:
             sealed_seq, last_seq, log = await asyncio.to_thread(_log_part, db, keyed, period_ms)
             log.add(_rows(self._newer(last_seq), keyed, period_ms))
             for key, group in sorted(keyed.items(), key=lambda each: each[0]):
@@ -140,10 +118,10 @@ class History:
     async def span_ms(self) -> Period | None:
         """See `Store.span_ms`."""
         await self._commit()
-        with self._reading_back(), closing(await asyncio.to_thread(self._disk.sealed.connect)) as db:
+        async with self._connected() as db:
             found = await asyncio.to_thread(lambda: list(db.execute(SPAN)))
-        times = [each for row in found for each in row if each is not None]
-        times += [reading.time_ms for _, reading in self._newer(self._committed())]
+        times = [each for row in found for each in row[:2] if each is not None]
+        times += [reading.time_ms for _, reading in self._newer(max(row[2] for row in found))]
         return (min(times), max(times)) if times else None
 
     async def steps(self, points: set[str], period_ms: Period, step_ms: int) -> AsyncGenerator[Steps, None]:
@@ -152,13 +130,56 @@ class History:
             async for step in downsampled(found, step_ms):
                 yield step
 
-    @contextmanager
-    def _reading_back(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[sqlite3.Connection]:
+        """A connection of its own, so that a long read holds nobody up."""
         try:
-            yield
+            with closing(await asyncio.to_thread(self._sealed.connect)) as db:
+                yield db
         except sqlite3.Error as error:
             self._note(error)
             raise OSError(f"store: cannot read history: {error}") from error
+
+
+class _Walk:
+    """What is on disk beyond `after`, of `groups` and a period: chunk by chunk, then the log."""
+
+    def __init__(self, db: sqlite3.Connection, groups: Mapping[int, Group], period_ms: Period) -> None:
+        self._db, self._groups, self._period_ms = db, groups, period_ms
+        self._keys = json.dumps(list(groups))
+        self.after = 0
+
+    def steps(self) -> Iterator[list[Reading]]:
+        while True:
+            # As of one moment: what leaves the log is in a chunk.
+            with segments.one_moment(self._db):
+                chunks = segments.chunks(self._db, self.after, self._period_ms, 1)
+                rows, last_seq = ([], 0) if chunks else self._log()
+            if chunks:
+                yield from self._sealed(chunks[0])
+                self.after = max(self.after, chunks[0].last_seq)
+                continue
+            if rows:
+                yield [self._reading(*row[1:]) for row in rows]
+            if len(rows) < READINGS_PER_STEP:
+                self.after = max(self.after, last_seq)
+                return
+            self.after = rows[-1][0]
+
+    def _sealed(self, chunk: Chunk) -> Iterator[list[Reading]]:
+        blocks = segments.blocks_of(self._db, chunk, self._groups, self._period_ms)
+        merged = Merged([block.between(self.after, chunk.last_seq) for block in blocks], "times_ms")
+        for at in range(0, len(merged), READINGS_PER_STEP):
+            yield [each for _, each in merged.numbered(at, at + READINGS_PER_STEP, self._groups)]
+
+    def _log(self) -> tuple[list[Row], int]:
+        given = (self.after, EVER[1], self._keys, *self._period_ms, READINGS_PER_STEP)
+        rows = self._db.execute(LOG, given).fetchall()
+        ((last_seq,),) = self._db.execute(LAST)
+        return rows, last_seq
+
+    def _reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
+        return Reading(self._groups[group_id], time_ms, layout.unpack(packed), Quality(quality))
 
 
 def _keyed(groups: Mapping[int, Group], points: set[str]) -> dict[int, Group]:
@@ -183,7 +204,7 @@ def _log_part(db: sqlite3.Connection, keys: Collection[int], period_ms: Period) 
     """Up to where all is sealed, up to where all is on disk, and what is between, as of one moment."""
     db.execute("BEGIN")
     ((sealed_seq,),) = db.execute("SELECT coalesce(max(last_seq), 0) FROM chunk")
-    ((last_seq,),) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'reading'")
+    ((last_seq,),) = db.execute(LAST)
     log = Gathering()
     log.add(db.execute(LOG, (sealed_seq, last_seq, json.dumps(list(keys)), *period_ms, -1)))
     db.execute("COMMIT")

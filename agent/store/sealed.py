@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -61,7 +61,7 @@ class Sealed:
     """See the module. Errors are sqlite3's."""
 
     def __init__(self, file: Path, groups: Groups) -> None:
-        self._file, self._groups = file, groups
+        self._file, self.groups = file, groups
         self._lock = asyncio.Lock()
         self._decoded: dict[Chunk, Merged] = {}
 
@@ -94,7 +94,7 @@ class Sealed:
                 return []
             merged = await self._merged(chunk)
             start, end = np.searchsorted(merged.keys, (after + 1, before)).tolist()
-            if found := merged.numbered(start, min(end, start + limit), self._groups):
+            if found := merged.numbered(start, min(end, start + limit), self.groups):
                 return found
             after = chunk.last_seq
         return []
@@ -124,16 +124,6 @@ class Sealed:
                 del self._decoded[next(iter(self._decoded))]
             self._decoded[chunk] = merged
         return self._decoded[chunk]
-
-    async def readings(
-        self, chunk: Chunk, between: tuple[int, int], group_ids: Collection[int], period_ms: tuple[int, int]
-    ) -> AsyncGenerator[list[Reading], None]:
-        """Of `chunk` the readings of `group_ids` with after < seq <= until and from <= time < to, in the
-        order of their time, a few at a time."""
-        blocks = await self._aside(segments.blocks_of, chunk, group_ids, period_ms)
-        merged = Merged([block.between(*between) for block in blocks], "times_ms")
-        for at in range(0, len(merged), READINGS_PER_STEP):
-            yield [reading for _, reading in merged.numbered(at, at + READINGS_PER_STEP, self._groups)]
 
 
 def _decoded(work: Callable[..., _T], *given: object) -> _T:

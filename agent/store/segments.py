@@ -221,7 +221,7 @@ def blocks_of(
     if period_ms is not None:
         sql += " AND from_ms < ? AND to_ms >= ?"
         given += period_ms[::-1]
-    with _one_moment(db):
+    with one_moment(db):
         found = [decode(db, Stored(*row), points) for row in db.execute(sql, given).fetchall()]
     if period_ms is None:
         return found
@@ -257,7 +257,7 @@ def in_time_order(
 def _segment(db: sqlite3.Connection, key: int, points: Sequence[int]) -> Block | None:
     """None: it was given up meanwhile."""
     read = "SELECT id, group_id, readings, seqs, times, quality FROM segment WHERE id = ?"
-    with _one_moment(db):
+    with one_moment(db):
         rows = db.execute(read, (key,)).fetchall()
         return decode(db, Stored(*rows[0]), points) if rows else None
 
@@ -283,7 +283,7 @@ def joined(blocks: Sequence[Block]) -> Block:
     return whole.where(np.lexsort((whole.seqs, whole.times_ms)))
 
 
-class _one_moment:  # noqa: N801 - reads as a phrase
+class one_moment:  # noqa: N801 - reads as a phrase
     """A read transaction: a chunk that is thinned or goes meanwhile is seen whole, as it was."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
@@ -32,7 +33,8 @@ from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
-from agent.store.rescue import WAY_OUT, is_broken
+from agent.store.recovery import recover
+from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.state import StoreState
@@ -66,20 +68,19 @@ class Store:
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
-        self._committed = 0
+        self._committed = self._commits = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
-        self._epoch: tuple[str, int] = ("", 0)
-        self._commits = 0
+        self.epoch: tuple[str, int] = ("", 0)  # the boot that stamps, and by how many ms it is ahead
         self._broken: sqlite3.Error | None = None
-        self._committing = asyncio.Lock()
+        self.writing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
-        self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk, self.commit, lambda: self._committed, self._beyond, self._note)
-        self.ledger = Ledger(self._disk.ledger_rows, self._committing)
+        self.upkeep = Upkeep(self._disk, self._budget, size, self.writing, news)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
+        self.ledger = Ledger(self._disk.ledger_rows, self.writing)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
@@ -92,6 +93,7 @@ class Store:
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
             self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
+            self._journal_anew()
             self._budget.used_bytes, _ = await self._disk.sizes_bytes()
             stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
@@ -103,22 +105,21 @@ class Store:
             log.warning("store: the disk refuses to the end, %d readings are only in the journal", lost)
 
     async def _recover(self, stack: AsyncExitStack) -> None:
-        """Bring in what an earlier run had not committed when it was killed."""
+        """Bring in what an earlier run had not committed when it was killed, and count what it took along."""
         try:
             await asyncio.to_thread(self._journal.open)
         except OSError as error:
             log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
             return
         stack.callback(self._journal.close)
-        records = list(self._journal.records((await self._disk.kept()).last_seq))
-        if records:
-            await self._disk.recover(records)
-            log.info("store: %d readings of the last moments before a kill were saved", len(records))
-        self._journal.restart(0, (), {})
+        await recover(self._disk, self._journal)
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Say which groups will come, so that even their first readings outlive a kill."""
-        await self._disk.register(groups)
+        try:
+            await self._disk.register(groups)
+        except sqlite3.Error as error:  # the next commit says so
+            self._note(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -183,7 +184,7 @@ class Store:
         await to_its_end(self._commit())
 
     async def _commit(self) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._broken is not None:
                 await self._start_over(self._broken)
             if self._budget.pressure == "refusing" and self.last_seq > self._committed:
@@ -197,7 +198,8 @@ class Store:
             else:
                 self._episode.ended()
                 self._discarding.ended()
-            self._journal_anew()
+            if self._journal.first != self._committed + 1:
+                self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
 
     async def _write(self) -> None:
@@ -269,7 +271,7 @@ class Store:
             aside = await self._disk.start_over(kept)
             if self._held_from is not None:
                 self._held_from = max(self._held_from, self._recent_first)
-                await begin_epoch(self._disk, self._held_from, *self._epoch, trusted=not held)
+                await begin_epoch(self._disk, self._held_from, *self.epoch, trusted=not held)
         except (sqlite3.Error, OSError) as error:
             self._episode.failed(f"broken ({reason}), and no new one can be made: {error}")
             return
@@ -293,7 +295,7 @@ class Store:
         What an earlier start in the same boot stamped without trust is shifted to the same offset.
         """
         first = self.last_seq + 1
-        self._epoch = (boot_id, offset_ms)
+        self.epoch = (boot_id, offset_ms)
         self._held_from, lacking_ms = await begin_epoch(
             self._disk, first, boot_id, offset_ms, trusted=trusted
         )
@@ -307,7 +309,7 @@ class Store:
         await to_its_end(self._restamp(shift_ms))
 
     async def _restamp(self, shift_ms: int) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._held_from is None:
                 return
             end = len(self._recent)  # what comes while the disk works is stamped right
@@ -318,7 +320,7 @@ class Store:
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
             ]
-            self._epoch = (self._epoch[0], self._epoch[1] + shift_ms)
+            self.epoch = (self.epoch[0], self.epoch[1] + shift_ms)
             self._journal_anew()
 
     async def release(self) -> None:

@@ -32,7 +32,7 @@ class Box:
         self.status: dict[str, Any] = {}
         self.outlets: dict[str, int] = {}
         self.uptime_s = 7 * 3600.0
-        options = AlarmsOptions(card_endurance_tb=10.0, backlog_readings=100)
+        options = AlarmsOptions(backlog_readings=100)
         self.own = Own(
             alarms,
             options,
@@ -41,6 +41,7 @@ class Box:
             lines=lambda: {"rs485": ["meter"], "wifi": ["room"]},
             folder=folder,
             outlets=lambda: self.outlets,
+            card_endurance_tb=10.0,
             clock=clock,
             uptime_s=lambda: self.uptime_s,
         )

@@ -389,7 +389,7 @@ async def test_a_million_names_stay_small(box: Box) -> None:
 async def test_while_the_disk_refuses_alarms_go_on_in_memory(box: Box) -> None:
     alarms = await box.open()
     locked = sqlite3.connect(box.folder / ALARMS_FILE)
-    await alarms.journal._db.execute("PRAGMA busy_timeout = 50")
+    await alarms.journal._database._db.execute("PRAGMA busy_timeout = 50")
     locked.execute("BEGIN EXCLUSIVE")
     writing = asyncio.create_task(alarms.run())
     alarms.raise_alarm(alarm())
@@ -408,7 +408,7 @@ async def test_a_broken_file_is_moved_aside(box: Box) -> None:
     alarms = await box.open()
     alarms.raise_alarm(alarm())
     assert await box.history() == [(Change.RAISED, "a")]
-    assert list(box.folder.glob("alarms.db.broken-*"))
+    assert list(box.folder.glob("alarms.broken-*.db"))
 
 
 async def test_history_is_cut_by_time_name_and_number(box: Box) -> None:

@@ -18,7 +18,7 @@ from agent.plugins.outline import outline
 from agent.schedule import Result
 from agent.schedule.child import Limits
 from agent.schema import FaultyFile
-from agent.store.reader import StoredHistory
+from agent.store.onlooker import Onlooker
 from tests.plugins.lab import METER, NOW_MS, UNIT, Lab, fill, lab_in
 
 DOCS = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ async def test_a_back_test_sees_only_the_past_and_does_nothing(lab: Lab, tmp_pat
     await lab.store.commit()
     file = lab.file(NIGHT_LOAD)
     program = Program(file, {"point": "meter.active_power"}, "America/Sao_Paulo", Limits(20, 128))
-    history = StoredHistory(tmp_path / "readings.db")
+    history = Onlooker(tmp_path / "readings.db")
     times_ms = [NOW_MS - 24 * HOUR_MS, NOW_MS - 23 * HOUR_MS, NOW_MS - 12 * HOUR_MS, NOW_MS]
     found = [each async for each in replay(program, history, outline(file), times_ms)]
     assert [each.time_ms for each in found] == times_ms
@@ -138,7 +138,7 @@ async def test_a_back_test_of_a_rule(lab: Lab, tmp_path: Path) -> None:
     file = lab.file(GENTLE_NOON)
     options = {"meter": "meter.active_power", "setpoint": "office.setpoint", "limit_w": 1029.0}
     program = Program(file, options, "America/Sao_Paulo", Limits(20, 128))
-    history = StoredHistory(tmp_path / "readings.db")
+    history = Onlooker(tmp_path / "readings.db")
     times_ms = [NOW_MS - HOUR_MS + at * 60_000 for at in range(60)]
     runs = [each async for each in replay(program, history, outline(file), times_ms)]
     wishes = [each.wishes[0].value for each in runs]
@@ -152,7 +152,7 @@ async def test_a_back_test_ends_at_a_run_that_has_to_be_stopped(lab: Lab, tmp_pa
         "from agent.plugins import plugin\n@plugin()\ndef mine(now):\n    while now.time_ms: pass\n"
     )
     program = Program(file, {}, "UTC", Limits(1.0, 64))
-    history = StoredHistory(tmp_path / "readings.db")
+    history = Onlooker(tmp_path / "readings.db")
     (run,) = [each async for each in replay(program, history, outline(file), [1000, 2000])]
     assert (run.time_ms, run.outcome.result) == (1000, Result.TIMED_OUT)
 

@@ -315,7 +315,7 @@ async def test_a_broken_file_is_moved_aside(bench: Bench) -> None:
     async with bench.running() as jobs:
         bench.pass_s(jobs, 3600)
         await until(lambda: bench.done)
-    assert list(bench.file.parent.glob("jobs.db.broken-*"))
+    assert list(bench.file.parent.glob("jobs.broken-*.db"))
 
 
 async def test_an_unknown_job_is_said_with_the_known(bench: Bench) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from agent.model import Reading
 from agent.store import Store
 from agent.store.ledger import HOUR_MS
-from agent.store.look import look
 from agent.store.requeue import APART_MAX, requeue
 from agent.store.sealing import ChunkSize
 from tests.conftest import group_of
@@ -71,17 +70,3 @@ async def test_what_is_far_apart_is_not_sent_with_all_between(tmp_path: Path) ->
         store.outbox.passed("up", 1, store.last_seq)
         assert await requeue(store, "up", "meter", 0, 2) == 2
         assert store.outbox.progress("up").waiting(store.last_seq) == 2
-
-
-async def test_a_look_from_outside_sees_what_is_committed(tmp_path: Path) -> None:
-    file = tmp_path / "readings.db"
-    async with Store(file, chunk_size=ChunkSize(readings=100)) as store:
-        await filled(store, 120)
-        await store.upkeep.once()
-        async with look(file) as seen:
-            store.append([Reading(METER, 7_200_000, (0.0, 0.0))])
-            await store.commit()
-            steps = [step async for step in seen.history(["meter.p0"], 0, MOST)]
-            assert [reading.values[0] for step in steps for reading in step] == list(range(120))
-            (row, *_) = await seen.ledger.rows(0, HOUR_MS)
-            assert (row.device, row.delivered) == ("meter", {"up": 60})

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
+from agent.database import migrate
 from agent.model import NAN, Device, Group, Kind, Point, Quality, Reading
 from agent.store import Store, StoreOptions
-from agent.store.schema import migrate
 from agent.store.store import MEMORY_COMMITTED_READINGS
 from tests.conftest import group_of, until
 
@@ -286,8 +286,8 @@ async def test_a_newer_database_is_refused_with_a_way_out(tmp_path: Path) -> Non
 
 async def test_migration_is_whole_or_not_at_all_and_only_once(tmp_path: Path) -> None:
     async with aiosqlite.connect(tmp_path / "m.db") as db:
-        await migrate(db)
-        await migrate(db)
+        await migrate(db, "agent.store.schema")
+        await migrate(db, "agent.store.schema")
         rows = await db.execute_fetchall("PRAGMA user_version")
         assert [tuple(row) for row in rows] == [(6,)]
 

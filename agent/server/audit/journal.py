@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 import aiosqlite
 import orjson
 
-from agent.server.identity.database import Database
+from agent.database import Database
 from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Audit:
         clock: Callable[[], float] = time.time,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._database = Database(file, SCHEMA)
+        self._database = Database(file, SCHEMA, anew="the audit log begins anew")
         self._entries_max, self._days_max, self._clock, self._certain = entries_max, days_max, clock, certain
         self._waiting: deque[tuple[int, str, str, str, str]] = deque()
         self._lost = 0

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from agent.server.identity.database import Database
+from agent.database import Database
 from agent.server.identity.permissions import Permission, scopes
 
 PREFIX = "uak_"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agent.server.identity.database import Database
+from agent.database import Database
 
 SESSIONS_PER_USER_MAX = 256  # the one not used for longest ends
 

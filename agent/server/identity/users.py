@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from agent.server.identity.database import Database, Statement
+from agent.database import Database, Statement
 from agent.server.identity.permissions import Role
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ NAME_CHARS_MAX = 64
 PASSWORD_CHARS_MIN = 8
 PASSWORD_BYTES_MAX = 256
 USERS_MAX = 500
+SCHEMA = "agent.server.identity.schema"
 HASHING_MAX = 1  # at a time: each takes 64 MiB for a moment
 
 _COLUMNS = "name, role, generation, disabled, totp_secret IS NOT NULL, totp_failures, unlocks"
@@ -68,7 +69,7 @@ class Users:
         self._file, self._clock = file, clock
         self._hasher = hasher or PasswordHasher()  # RFC 9106, second choice: 64 MiB, 3 passes
         self._hashing = asyncio.Semaphore(HASHING_MAX)
-        self.database = Database(file)
+        self.database = Database(file, SCHEMA, erase=True)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. OSError if it cannot be, RuntimeError if a newer agent made it."""

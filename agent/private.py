@@ -11,15 +11,6 @@ from pathlib import Path
 MODE = 0o600
 
 
-def make_private(file: Path) -> None:
-    """Make an empty `file` of mode 0600 if there is none. OSError if the folder forbids it."""
-    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE)
-    try:
-        _give_to_folder_owner(descriptor, file.parent)
-    finally:
-        os.close(descriptor)
-
-
 def create_once(file: Path, content: bytes) -> None:
     """Write `content` to `file`, whole or not at all; a file that is already there stays as it is."""
     draft = _draft(file, content)
