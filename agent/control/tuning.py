@@ -182,9 +182,12 @@ def daily(
         state.day_led = state.day_led or state.ahead_of == SHORT
         if now_ms - state.opened_ms <= OPENING_S * 1000:
             state.late_kh += missed_kh
+        elif limit and not sure:
+            # No plan counted on this cooling: it says nothing of what plans should leave in reserve.
+            state.missed_kh += 0.5 * missed_kh
         elif limit:
             state.short_kh += missed_kh
-            if sure and above_k > -state.margin_k - NEAR_K:
+            if above_k > -state.margin_k - NEAR_K:
                 state.short_ms = now_ms
         else:
             state.missed_kh += missed_kh
