@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "control.md"
 
 
 class Foreign:
-    """A room of two lines: a first-order room and a unit with a wide dead band. `bare`: only a temperature."""
+    """A first-order room and a unit with a wide dead band. `bare`: only a temperature is measured."""
 
     def __init__(self, *, bare: bool) -> None:
         self.bare = bare
