@@ -13,6 +13,7 @@ import fcntl
 import logging
 import resource
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -57,8 +58,8 @@ log = logging.getLogger(__name__)
 class Service:
     """The running agent. `run` returns after SIGTERM, SIGINT or `stop`."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, *, wall_s: Callable[[], float] = time.time) -> None:
+        self._config, self._wall_s = config, wall_s
         self._stopping = asyncio.Event()
         self._health: Health | None = None
         self._notifier = Notifier()
@@ -87,7 +88,7 @@ class Service:
         _on_signals(self.stop)
         _raise_file_limit()
         options = self._config.options
-        clock = Clock(options.agent.trust_clock)
+        clock = Clock(options.agent.trust_clock, wall_s=self._wall_s)
         state_dir = self._config.data_dir / "lines"
         lines = Lines(
             lambda line, profiles: open_line(line, profiles, state_dir, clock.now_s, lambda: clock.certain),

@@ -13,7 +13,7 @@ import fcntl
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from agent.config import Config
@@ -37,8 +37,15 @@ REFUSED = (
 class Anywhere:
     """`run` returns when the service was told to stop. `check_s` apart the disk is asked again."""
 
-    def __init__(self, config: Config, memory: Path | None = None, check_s: float = CHECK_S) -> None:
-        self._config, self._check_s = config, check_s
+    def __init__(
+        self,
+        config: Config,
+        memory: Path | None = None,
+        check_s: float = CHECK_S,
+        *,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._config, self._check_s, self._wall_s = config, check_s, wall_s
         self._shelter = Shelter(config.data_dir, memory)
         self._failed = 0
         self.service: Service | None = None
@@ -55,10 +62,22 @@ class Anywhere:
                     if stop.is_set():
                         return
             if not reason:
-                await self._serve(Service(self._config))
-                return
+                reason = await self._run_at_home()
+                if not reason:
+                    return
             if not await self._run_sheltered(reason):
                 return
+
+    async def _run_at_home(self) -> str:
+        """Until it is told to stop: ""; or why the disk refused after all, before everything was open."""
+        try:
+            await self._serve(Service(self._config, wall_s=self._wall_s))
+        except OSError:
+            reason = await asyncio.to_thread(refusal, self._config.data_dir)
+            if not reason:
+                raise
+            return reason
+        return ""
 
     async def _run_sheltered(self, reason: str) -> bool:
         """Whether it ended to move home."""
@@ -66,7 +85,7 @@ class Anywhere:
             await asyncio.to_thread(self._shelter.open)
             if not self._failed:
                 log.critical(REFUSED, reason, self._shelter.folder, SIZE_MAX_MB)
-            service = Service(_in_memory(self._config, self._shelter.folder, reason))
+            service = Service(_in_memory(self._config, self._shelter.folder, reason), wall_s=self._wall_s)
             watching = asyncio.create_task(self._watch(service))
             try:
                 await self._serve(service)

@@ -5,6 +5,7 @@ import base64
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def spoil_read_only(disk: Path) -> Callable[[], None]:
 class Running:
     """The agent anywhere, in this process."""
 
-    def __init__(self, config: Config, memory: Path) -> None:
-        self.anywhere = Anywhere(config, memory, check_s=0.2)
+    def __init__(self, config: Config, memory: Path, wall_s: Callable[[], float] = time.time) -> None:
+        self.anywhere = Anywhere(config, memory, check_s=0.2, wall_s=wall_s)
         self.task = asyncio.create_task(self.anywhere.run())
 
     def store(self) -> dict[str, object]:
@@ -78,6 +79,25 @@ class Running:
         assert self.anywhere.service
         self.anywhere.service.stop()
         await self.task
+
+
+async def test_a_disk_that_is_full_just_after_it_was_asked_stops_nothing_either(
+    config: Config, tmp_path: Path
+) -> None:
+    mend: list[Callable[[], None]] = []
+
+    def wall_s() -> float:
+        """The first that a service does, before it opens anything."""
+        if not mend:
+            mend.append(spoil_full(tmp_path / "disk"))
+        return time.time()
+
+    agent = Running(config, tmp_path / "memory", wall_s)
+    await agent.readings(1)
+    assert agent.store()["in_memory"]
+    mend[0]()
+    await until(lambda: not agent.store().get("in_memory", "starting"), 20)
+    await agent.stop()
 
 
 @pytest.mark.parametrize("spoil", [spoil_full, spoil_read_only])
