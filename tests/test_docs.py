@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from agent.alarms import AlarmsOptions
 from agent.alarms.outlets import CentreOptions, MailOptions, WebhookOptions
 from agent.alarms.rules import DeviationRule, ExpressionRule, LimitRule, RateRule, StaleRule, StateRule
+from agent.analysis.site import AnalysisOptions, MeterOptions
 from agent.config import AgentOptions, load
 from agent.control.options import ControlOptions, TariffOptions, UnitOptions
 from agent.control.options import RoomOptions as ControlRoomOptions
@@ -24,6 +25,7 @@ from agent.drivers.modbus.options import (
     ModbusTcpOptions,
     RtuDeviceOptions,
 )
+from agent.drivers.push import PushDeviceOptions, PushOptions
 from agent.drivers.serial.line import SerialDeviceOptions, SerialLinesOptions
 from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
@@ -68,7 +70,11 @@ TABLES: list[type[BaseModel]] = [
     SerialDeviceOptions,
     SmaSpeedwireOptions,
     SmaDeviceOptions,
+    PushOptions,
+    PushDeviceOptions,
     JobOptions,
+    AnalysisOptions,
+    MeterOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
     ControlOptions,
@@ -119,7 +125,7 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     hook.touch(mode=0o600)
     hook.write_text(f"{'0f' * 32}\n")
     config = load(file)
-    assert len(config.options.line) == 7
+    assert len(config.options.line) == 8
 
 
 def test_the_plugin_that_is_off_shows_every_option() -> None:

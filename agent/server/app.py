@@ -42,14 +42,16 @@ from agent.server.orders import Orders
 from agent.server.parts import Parts
 from agent.server.people import People
 from agent.server.profiles import ProfileRoutes
+from agent.server.pushing import Pushing
 from agent.server.replies import Refused
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
+from agent.server.scanning import Scanning
 from agent.server.setting import Setting
 from agent.server.steering import Steering
-from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
 from agent.store import Store
+from agent.tls import Certificates, names_of_this_box, own_context
 
 log = logging.getLogger(__name__)
 
@@ -280,6 +282,8 @@ class Server:
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
             ProfileRoutes(self._parts.profiles, self.audit.note),
+            Pushing(self._parts.intake),
+            Scanning(self._parts.scans, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._ring,

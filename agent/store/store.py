@@ -73,14 +73,14 @@ class Store:
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
-        self._epoch: tuple[str, int] = ("", 0)
+        self.epoch: tuple[str, int] = ("", 0)  # the boot that stamps, and by how many ms it is ahead
         self._broken: sqlite3.Error | None = None
-        self._committing = asyncio.Lock()
+        self.writing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self._note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
-        self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
+        self.upkeep = Upkeep(self._disk, self._budget, size, self.writing, news)
         self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
-        self.ledger = Ledger(self._disk.ledger_rows, self._committing)
+        self.ledger = Ledger(self._disk.ledger_rows, self.writing)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
@@ -186,7 +186,7 @@ class Store:
         await to_its_end(self._commit())
 
     async def _commit(self) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._broken is not None:
                 await self._start_over(self._broken)
             if self._budget.pressure == "refusing" and self.last_seq > self._committed:
@@ -273,7 +273,7 @@ class Store:
             aside = await self._disk.start_over(kept)
             if self._held_from is not None:
                 self._held_from = max(self._held_from, self._recent_first)
-                await begin_epoch(self._disk, self._held_from, *self._epoch, trusted=not held)
+                await begin_epoch(self._disk, self._held_from, *self.epoch, trusted=not held)
         except (sqlite3.Error, OSError) as error:
             self._episode.failed(f"broken ({reason}), and no new one can be made: {error}")
             return
@@ -297,7 +297,7 @@ class Store:
         What an earlier start in the same boot stamped without trust is shifted to the same offset.
         """
         first = self.last_seq + 1
-        self._epoch = (boot_id, offset_ms)
+        self.epoch = (boot_id, offset_ms)
         self._held_from, lacking_ms = await begin_epoch(
             self._disk, first, boot_id, offset_ms, trusted=trusted
         )
@@ -311,7 +311,7 @@ class Store:
         await to_its_end(self._restamp(shift_ms))
 
     async def _restamp(self, shift_ms: int) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._held_from is None:
                 return
             end = len(self._recent)  # what comes while the disk works is stamped right
@@ -322,7 +322,7 @@ class Store:
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
             ]
-            self._epoch = (self._epoch[0], self._epoch[1] + shift_ms)
+            self.epoch = (self.epoch[0], self.epoch[1] + shift_ms)
             self._journal_anew()
 
     async def release(self) -> None:
