@@ -30,21 +30,19 @@ from agent.analysis.site import Doors as AnalysisDoors
 from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
-from agent.configuring import Configuring, Sheets
 from agent.dispatch import Dispatch
 from agent.drivers import Driver
 from agent.field import Field
 from agent.health import Health
 from agent.hub import Hub, Listener
-from agent.intake import Intake
-from agent.lines import LINE_BACKOFF, Lines
+from agent.lan import announcing, parts_of
+from agent.lines import LINE_BACKOFF
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
-from agent.scanning import Scans
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
-from agent.server import Parts, Server
+from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
@@ -157,7 +155,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=await _parts(stack, self._config, dispatch, lines, clock),
+                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(jobs=jobs),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -177,6 +175,7 @@ class Service:
                 "health": health.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
                 "jobs": jobs.run,
+                **announcing(options, server.url),
                 "field": field.run,
                 **alarming.works,
                 **{f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks},
@@ -341,29 +340,6 @@ def _control(
 
 def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
-
-
-async def _parts(
-    stack: AsyncExitStack, config: Config, dispatch: Dispatch, lines: Lines, clock: Clock
-) -> Parts:
-    """What the server serves beside hub and store."""
-    change = (config.file, _changer(lines), asyncio.Lock())
-    return Parts(
-        dispatch,
-        configuration=Configuring(*change),
-        profiles=Sheets(*change),
-        intake=Intake(lines.drivers),
-        scans=await stack.enter_async_context(Scans(lines, config.profile_dir, clock.now_s)),
-    )
-
-
-def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:
-    """Makes the running lines like a configuration; the rest of it holds from the next start on."""
-
-    async def change(config: Config) -> list[str]:
-        return await lines.change(config.options.line, config.profiles)
-
-    return change
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
