@@ -155,7 +155,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=await parts_of(stack, self._config, dispatch, lines, clock),
+                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(jobs=jobs),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since

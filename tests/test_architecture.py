@@ -66,6 +66,7 @@ ALLOWED = {
         "private",
         "tls",
         "alarms",
+        "schedule",
         "export",
         "model",
         "schema",

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
 from agent.intake import Intake
+from agent.schedule import Jobs
 
 Document: TypeAlias = MutableMapping[str, Any]
 
@@ -106,3 +107,4 @@ class Parts(NamedTuple):
     profiles: Profiles | None = None
     intake: Intake | None = None
     scans: Scans | None = None
+    jobs: Jobs | None = None

@@ -19,6 +19,8 @@ from agent.alarms import AlarmRefused
 from agent.dispatch import Dispatch
 from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Reading, Writable
+from agent.schedule import Job, Jobs, Outcome, Result, Turn
+from agent.schedule.when import Every
 from agent.server import Role, Server, ServerOptions
 from agent.server.parts import Parts
 from agent.store import Store
@@ -138,8 +140,12 @@ class Office:
         self.hub.listen(self.store.append)
         await self.store.register(self.hub.groups)
         self._past()
+        self.go = asyncio.Event()
+        folder = self._folder / "jobs.db"
+        night = Job("night-copy", self._copy, Every(86400), "cron 0 2 * * *")
+        self.jobs = await stack.enter_async_context(Jobs([night], folder, lambda readings: None))
         self.server = await stack.enter_async_context(self._server())
-        for work in (self.store.run, self.dispatch.run, self._publish):
+        for work in (self.store.run, self.dispatch.run, self.jobs.run, self._publish):
             stack.push_async_callback(_ended, asyncio.create_task(work()))
         return self
 
@@ -157,7 +163,7 @@ class Office:
             hasher=CHEAP,
             alarm=lambda code, text: None,
             alarms=cast(Any, self.bell),
-            parts=Parts(dispatch=self.dispatch),
+            parts=Parts(dispatch=self.dispatch, jobs=self.jobs),
         )
 
     async def user(self, name: str = "ana", role: Role = Role.ADMIN) -> None:
@@ -167,6 +173,11 @@ class Office:
 
     def now_s(self) -> float:
         return time.time() + self.ahead_s
+
+    async def _copy(self, turn: Turn) -> Outcome:
+        turn.progress(0.4, "half of it")
+        await self.go.wait()
+        return Outcome(Result.WELL, "two files", 0.1, 12.0)
 
     async def _write(self, device: str, point: str, value: float) -> None:
         self.ac[point] = value

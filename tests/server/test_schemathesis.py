@@ -20,6 +20,7 @@ from agent.hub import Hub
 from agent.intake import Intake
 from agent.lines import Lines
 from agent.scanning import Scans
+from agent.schedule import Job, Jobs, Outcome, Result, Turn
 from agent.server import Parts
 from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, ended, meter, sensor
 from tests.server.rest import admin
@@ -103,14 +104,20 @@ async def parts_of(file: Path) -> AsyncIterator[Parts]:
 
     async def register(groups: object) -> None: ...
 
+    async def work(turn: Turn) -> Outcome:
+        return Outcome(Result.WELL)
+
     config = load(file)
     lines = Lines(lambda *each: open_line(*each, file.parent), config.options.line, config.profiles)
     hub = Hub(lines.groups)
     lines.begin(hub.publish, hub, Dispatch(hub.groups, lines.write), register, lambda: None)
     running = asyncio.create_task(lines.run())
     change = (file, apply, asyncio.Lock())
-    async with Scans(lines, config.profile_dir, time.time) as scans:
-        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans)
+    async with (
+        Scans(lines, config.profile_dir, time.time) as scans,
+        Jobs([Job("night", work)], file.parent / "jobs.db", lambda readings: None) as jobs,
+    ):
+        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, jobs)
     await ended(running)
 
 

@@ -7,13 +7,14 @@ import { Devices } from "./devices.js";
 import { Download } from "./download.js";
 import { $ } from "./element.js";
 import { Image } from "./image.js";
+import { Jobs } from "./jobs.js";
 import { Plot } from "./plot.js";
 import { Refusal, Session } from "./session.js";
 import { Live } from "./socket.js";
 import { Status } from "./status.js";
 import { chooseLanguage, known, language, t, translate } from "./text.js";
 
-const VIEWS = ["live", "plot", "climate", "alarms", "export", "status"];
+const VIEWS = ["live", "plot", "climate", "alarms", "jobs", "export", "status"];
 
 const session = new Session();
 const live = new Live(session);
@@ -22,6 +23,7 @@ const plot = new Plot(live, image);
 const devices = new Devices($("devices"), $("nothing"), image, plot);
 const climate = new Climate(live, image);
 const alarms = new Alarms(session);
+const jobs = new Jobs(session);
 const download = new Download(session);
 const status = new Status(session);
 const factor = new Factor(session, () => {
@@ -45,7 +47,7 @@ function writeAll() {
   $("language").value = language;
   writeLink();
   status.write();
-  for (const each of [devices, plot, climate, alarms, download, factor]) each.rewrite();
+  for (const each of [devices, plot, climate, alarms, jobs, download, factor]) each.rewrite();
   writeTitle();
 }
 
@@ -90,7 +92,7 @@ function enter() {
 function leave(reason) {
   live.stop();
   factor.close();
-  for (const each of [devices, climate, alarms, download, image, status]) each.clear();
+  for (const each of [devices, climate, alarms, jobs, download, image, status]) each.clear();
   $("site").hidden = $("views").hidden = $("sign-out").hidden = $("factor-open").hidden = true;
   $("login").hidden = false;
   $("totp-ask").hidden = true;
@@ -149,7 +151,7 @@ live.addEventListener("points", (event) => {
   devices.take({ readings: image.readings });
 });
 live.addEventListener("welcome", (event) => {
-  for (const each of [image, climate, alarms]) each.welcome(event.detail);
+  for (const each of [image, climate, alarms, jobs]) each.welcome(event.detail);
   plot.again();
 });
 live.addEventListener("readings", (event) => {
@@ -158,6 +160,7 @@ live.addEventListener("readings", (event) => {
 });
 live.addEventListener("commands", (event) => climate.news(event.detail));
 live.addEventListener("alarms", (event) => alarms.news(event.detail));
+live.addEventListener("jobs", (event) => jobs.news(event.detail));
 document.addEventListener("visibilitychange", () => {
   devices.tick();
   climate.tick();
