@@ -27,6 +27,7 @@ from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
 from agent.logs import LogFormat
 from agent.plugins.options import PluginOptions, all_plugin_faults
+from agent.reports.options import ReportsOptions, cron_faults
 from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
@@ -74,6 +75,7 @@ class ConfigFile(Options):
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
     job: Annotated[list[JobOptions], Field(max_length=100)] = Field(default_factory=list)
     plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
+    reports: ReportsOptions = ReportsOptions()
     control: ControlOptions = ControlOptions()
     tariff: TariffOptions = TariffOptions()
     room: Annotated[list[RoomOptions], Field(max_length=100)] = Field(default_factory=list)
@@ -339,6 +341,7 @@ def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iter
 def _job_faults(options: ConfigFile) -> Iterator[tuple[str, str]]:
     zone = ZoneInfo(options.agent.timezone)
     yield from job_faults(options.job, zone)
+    yield from cron_faults(options.reports, zone)
     yield from all_plugin_faults(options.plugin, options.agent.plugin_dir, zone)
     tables = [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
     tables += [(f"plugin[{at}]", each.name) for at, each in enumerate(options.plugin)]
