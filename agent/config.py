@@ -36,13 +36,15 @@ from agent.store import StoreOptions
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
 
+PROFILE_DIR = Path("profiles")  # need not be there, as long as the file does not name it
+
 
 class AgentOptions(Options):
     """`[agent]`: who we are and where our files are (relative paths start at the config file)."""
 
     site: Name
     data_dir: FilePath = Path("data")
-    profile_dir: FilePath | None = None
+    profile_dir: FilePath = PROFILE_DIR
     tariff_dir: FilePath | None = None
     plugin_dir: FilePath | None = None
     timezone: str = "America/Sao_Paulo"
@@ -88,12 +90,15 @@ class Config(NamedTuple):
     options: ConfigFile
     data_dir: Path
     profiles: dict[str, BaseModel]
+    profile_dir: Path  # may not be there
     in_memory: str = ""  # why data_dir is not the one of the options but stands in for it, in memory
 
 
-def load(file: Path) -> Config:
-    """The configuration in `file`, or FaultyFile with every fault of it and of its profiles."""
-    data = _with_paths(load_toml(file), file.resolve().parent)
+def load(file: Path, own_profiles: Path | None = None) -> Config:
+    """The configuration in `file`, or FaultyFile with every fault of it and of its profiles; `own_profiles`
+    is a folder to be read in place of `profile_dir`."""
+    folder = file.resolve().parent
+    data = _with_paths(load_toml(file), folder)
     faults: list[Fault] = []
     options = None
     try:
@@ -101,14 +106,15 @@ def load(file: Path) -> Config:
     except FaultyFile as faulty:
         faults += faulty.faults
     # What follows looks at the tables as they are written, so that it is found in the same round.
-    profiles = _profiles(data, str(file), faults)
+    profile_dir = folder / _profile_dir(data)
+    profiles = _profiles(data, str(file), own_profiles or profile_dir, faults)
     texts = [*_contradictions(data), *(_line_faults(options, profiles) if options else ())]
     texts += _job_faults(options) if options else ()
     texts += _control_faults(options, profiles) if options else ()
     faults += [Fault(str(file), path, text) for path, text in texts]
     if faults or options is None:
         raise FaultyFile(faults)
-    return Config(file, options, file.resolve().parent / options.agent.data_dir, profiles)
+    return Config(file, options, folder / options.agent.data_dir, profiles, profile_dir)
 
 
 RESERVED = ("agent", "analysis", "control", "job")
@@ -172,11 +178,22 @@ def _devices(data: Any) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     ]
 
 
-def _profiles(data: Any, file: str, faults: list[Fault]) -> dict[str, BaseModel]:
-    """The profiles that the devices name; what is wrong with them is added to `faults` once."""
+def profiles_in_use(file: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Where own profiles are, and which devices use which, whatever else is wrong with `file`."""
+    data, used = load_toml(file), dict[str, list[str]]()
+    for _, _, device in _devices(data):
+        used.setdefault(str(device.get("profile")), []).append(str(device.get("name")))
+    return file.resolve().parent / _profile_dir(data), used
+
+
+def _profile_dir(data: Any) -> Path:
     agent = data.get("agent")
     folder = agent.get("profile_dir") if isinstance(agent, dict) else None
-    folders = (Path(folder),) if isinstance(folder, str) else ()
+    return Path(folder) if isinstance(folder, str) else PROFILE_DIR
+
+
+def _profiles(data: Any, file: str, folder: Path, faults: list[Fault]) -> dict[str, BaseModel]:
+    """The profiles that the devices name; what is wrong with them is added to `faults` once."""
     profiles: dict[str, BaseModel] = {}
     tried: set[tuple[str, str]] = set()
     for path, line, device in _devices(data):
@@ -187,7 +204,7 @@ def _profiles(data: Any, file: str, faults: list[Fault]) -> dict[str, BaseModel]
             continue
         tried.add((driver, name))
         try:
-            profiles[name] = _read_profile(name, folders, DRIVERS[driver][1], driver)
+            profiles[name] = _read_profile(name, (folder,), DRIVERS[driver][1], driver)
         except FaultyFile as faulty:
             faults += [Fault(file, f"{path}.profile", str(fault)) for fault in faulty.faults]
     return profiles
@@ -237,9 +254,8 @@ def _contradictions(data: Any) -> Iterator[tuple[str, str]]:
 
 def _file_faults(data: Any, tables: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, str]]:
     """What is wrong with the files and folders that the tables name."""
-    agent = data.get("agent")
-    folder = agent.get("profile_dir") if isinstance(agent, dict) else None
-    if isinstance(folder, str) and not Path(folder).is_dir():
+    folder = _profile_dir(data)
+    if folder.name != PROFILE_DIR.name and not folder.is_dir():
         yield "agent.profile_dir", f"expected a folder, found none at {folder}"
     yield from _certificate_faults(data.get("server"))
     for path, table in tables:

@@ -108,7 +108,7 @@ class Health:
             float(sum(uplink.state.connected for uplink in self._uplinks)),
             round(self._lag_ms_max, 1),
             memory_mb(),
-            round(self._clock() - self._started_s),
+            float(round(self._clock() - self._started_s)),
         )
         return Reading(self.group, round(self._stamps.now_s() * 1000), values, Quality.GOOD)
 

@@ -28,7 +28,7 @@ from agent.alarms.alarm import Words
 from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
-from agent.configuring import Configuring
+from agent.configuring import Configuring, Sheets
 from agent.dispatch import Dispatch
 from agent.drivers import Driver, open_line
 from agent.health import Health
@@ -147,9 +147,10 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=Parts(dispatch=dispatch, configuration=Configuring(self._config.file, _changer(lines))),
+                parts=_parts(self._config.file, dispatch, lines),
             )
             await stack.enter_async_context(server)
+            await store.register(hub.groups)  # what was declared since
             self.url = server.url
             log.info(
                 "site %s: %d devices on %d lines, %s",
@@ -324,6 +325,11 @@ def _control(
 
 def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
+
+
+def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
+    change = (file, _changer(lines), asyncio.Lock())
+    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

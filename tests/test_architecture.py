@@ -88,7 +88,7 @@ ALLOWED = {
         "reports",
     },
     "lines": {"model", "supervise", "hub", "dispatch", "drivers"},
-    "configuring": {"config", "schema", "server"},
+    "configuring": {"config", "drivers", "schema", "server"},
     "service": {
         "",
         "lines",

@@ -14,7 +14,6 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterable,
@@ -33,6 +32,7 @@ from typing import Literal, NamedTuple, Protocol
 from agent.centre.client import Rest, RestError
 from agent.centre.wanted import AGENT_DEVICE
 from agent.model import Group, Reading
+from agent.uplink.payload import says_something
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 PAGE_ROWS = 5000
@@ -109,7 +109,7 @@ def here_in(history: History, groups: Mapping[str, Sequence[Group]]) -> Here:
         async for step in history(points, from_ms, to_ms):
             for reading in step:
                 own = times.setdefault(reading.group, set())
-                if not all(map(math.isnan, reading.values)):
+                if says_something(reading):
                     own.add(reading.time_ms)
         return times
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from agent.commands.terminal import EXIT_FAULTY, EXIT_WELL, table
-from agent.drivers import PROFILES
 from agent.drivers.modbus.pdu import Table, is_bit_table
 from agent.drivers.modbus.profile import ModbusGroup, ModbusProfile
-from agent.drivers.profile import BUILT_IN, find
-from agent.schema import NAME_PATTERN, Fault, FaultyFile, load_toml, read
+from agent.drivers.profile import find
+from agent.drivers.shelf import files_of, modbus_profiles, read_profile
+from agent.schema import NAME_PATTERN, Fault, FaultyFile
 
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
@@ -41,19 +38,6 @@ def add_to(commands: Commands) -> None:
     listing.set_defaults(command=_list)
 
 
-def read_profile(file: Path) -> BaseModel:
-    """The profile in `file`, of whichever driver; FaultyFile with every fault of it."""
-    written = load_toml(file).get("driver")
-    known = ", ".join(f'"{each}"' for each in PROFILES)
-    if not isinstance(written, str):
-        raise FaultyFile([Fault(str(file), "driver", f"expected one of {known}, found none")])
-    if written not in PROFILES:
-        near = difflib.get_close_matches(written, PROFILES, n=1)
-        hint = f", did you mean '{near[0]}'?" if near else ""
-        raise FaultyFile([Fault(str(file), "driver", f'expected one of {known}, found "{written}"{hint}')])
-    return read(PROFILES[written], file)
-
-
 def profiles_in(folder: Path | None) -> dict[str, ModbusProfile]:
     """Every Modbus profile by name: the built-in ones, and those in `folder`, which win.
 
@@ -61,36 +45,25 @@ def profiles_in(folder: Path | None) -> dict[str, ModbusProfile]:
     """
     if folder is not None and not folder.is_dir():
         raise OSError(f"expected a folder with profiles, found none at {folder}")
-    profiles: dict[str, ModbusProfile] = {}
-    for file in _files(folder):
-        try:
-            profile = read_profile(file)
-        except FaultyFile as faulty:
-            print(f"left out: {faulty.faults[0]} (see `profile check {file}`)", file=sys.stderr)
-            continue
-        if isinstance(profile, ModbusProfile):
-            profiles[file.stem] = profile
-    return profiles
+    return modbus_profiles(folder, _left_out)
 
 
-def _files(folder: Path | None) -> Iterator[Path]:
-    for each in (BUILT_IN, folder):
-        if each is not None:
-            yield from sorted(each.glob("*.toml"))
+def _left_out(file: Path, fault: Fault) -> None:
+    print(f"left out: {fault} (see `profile check {file}`)", file=sys.stderr)
 
 
 def _list(arguments: argparse.Namespace) -> int:
     rows: dict[str, tuple[str, ...]] = {}
     faults: list[Fault] = []
-    for file in _files(arguments.profile_dir):
+    for name, file in files_of(arguments.profile_dir).items():
         try:
             profile: Any = read_profile(file)
         except FaultyFile as faulty:
             faults += faulty.faults
             continue
         points = sum(len(group.point) for group in profile.group)
-        rows[file.stem] = (file.stem, profile.driver, str(points), profile.title)
-    print(table(("NAME", "DRIVER", "POINTS", "WHAT IT IS"), [rows[name] for name in sorted(rows)]))
+        rows[name] = (name, profile.driver, str(points), profile.title)
+    print(table(("NAME", "DRIVER", "POINTS", "WHAT IT IS"), list(rows.values())))
     return _told(faults)
 
 

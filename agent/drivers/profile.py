@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from agent.model import Kind, Point, Writable
-from agent.schema import Fault, FaultyFile, Name, Options
+from agent.schema import NAME_PATTERN, Fault, FaultyFile, Name, Options
 
 BUILT_IN = Path(__file__).parent / "profiles"
 POINTS_PER_GROUP_MAX = 1000
@@ -130,9 +130,10 @@ def find(name: str, folders: tuple[Path, ...]) -> Path:
     FaultyFile names what was looked for and which profiles exist.
     """
     known: set[str] = set()
+    is_name = re.fullmatch(NAME_PATTERN, name) is not None
     for folder in (*folders, BUILT_IN):
         file = folder / f"{name}.toml"
-        if file.is_file():
+        if is_name and file.is_file():
             return file
         known.update(each.stem for each in folder.glob("*.toml"))
     text = f"no profile of this name; known profiles: {', '.join(sorted(known)) or 'none'}"

@@ -41,6 +41,7 @@ from agent.server.options import ServerOptions, is_loopback
 from agent.server.orders import Orders
 from agent.server.parts import Parts
 from agent.server.people import People
+from agent.server.profiles import ProfileRoutes
 from agent.server.replies import Refused
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 
 TLS_FOLDER = "tls"
 BODY_BYTES_MAX = 16 * 1024
+KNOWN_BODY_BYTES_MAX = 256 * 1024  # of those who bring a good token
 SHUTDOWN_S_MAX = 6.0
 TICK_S = 0.5
 CERTIFICATE_CHECK_S = 60.0
@@ -227,7 +229,12 @@ class Server:
         )
         office.standing.listen(sockets.recheck)
         app = web.Application(
-            middlewares=[replies.refusals(office.refused), doorman.patient], client_max_size=BODY_BYTES_MAX
+            middlewares=[
+                office.gate.roomy(KNOWN_BODY_BYTES_MAX),
+                replies.refusals(office.refused),
+                doorman.patient,
+            ],
+            client_max_size=BODY_BYTES_MAX,
         )
 
         async def farewell(app: web.Application) -> None:
@@ -272,6 +279,7 @@ class Server:
             Steering(orders),
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
+            ProfileRoutes(self._parts.profiles, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._ring,

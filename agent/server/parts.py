@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
@@ -11,7 +11,14 @@ Document: TypeAlias = MutableMapping[str, Any]
 
 
 class Stale(Exception):  # noqa: N818 - it was changed by someone else
-    """The configuration is not the version that was seen; the text is its ETag now."""
+    """It is not the version that was seen; the text is its ETag now, "" if it is not there."""
+
+
+class InUse(Exception):  # noqa: N818 - it cannot go now
+    """Devices need it."""
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        super().__init__(f"expected a profile that no device uses, found it used by {', '.join(devices)}")
 
 
 class Configuration(Protocol):
@@ -25,8 +32,38 @@ class Configuration(Protocol):
         FaultyFile, or what `edit` raises: nothing was changed."""
 
 
+class Sheet(NamedTuple):
+    """A profile: its file's text, whether it is one's own, and which devices use it. `fault`: why it cannot
+    be read, "" if it can."""
+
+    name: str
+    etag: str
+    text: str
+    own: bool
+    driver: str
+    title: str
+    points: Sequence[str]
+    devices: Sequence[str]
+    fault: str
+
+
+class Profiles(Protocol):
+    """The profiles there are."""
+
+    async def all(self) -> list[Sheet]: ...
+
+    async def find(self, name: str) -> Sheet | None: ...
+
+    async def put(self, name: str, seen: str | None, text: str) -> tuple[Sheet, list[str]]:
+        """What it is now, and which lines were restarted. Stale, FaultyFile."""
+
+    async def remove(self, name: str, seen: str) -> list[str]:
+        """Which lines were restarted. Stale, InUse; ValueError: it is no own one."""
+
+
 class Parts(NamedTuple):
     """See the module."""
 
     dispatch: Dispatch | None = None
     configuration: Configuration | None = None
+    profiles: Profiles | None = None

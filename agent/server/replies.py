@@ -15,6 +15,10 @@ import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from agent.schema import FaultyFile
+
+FAULTS_MAX = 20
+
 log = logging.getLogger(__name__)
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -85,6 +89,9 @@ def refusals(note: Callable[[web.Request, Refused], None]) -> Middleware:
             answer = refused
         except web.HTTPException as error:
             answer = _translated(error)
+        except FaultyFile as faulty:
+            text = "; ".join(str(each) for each in faulty.faults[:FAULTS_MAX])
+            answer = Refused(422, "faulty_configuration", text)
         except ConnectionError:
             raise  # the client has gone: there is nobody to answer
         except (OSError, sqlite3.Error) as error:

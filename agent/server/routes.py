@@ -16,8 +16,9 @@ from agent.server.messages import CommandNews
 from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
+from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
 from agent.server.route import Route
-from agent.server.setting import DeviceChange, LineChange, Setting
+from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
 from agent.server.steering import Order, Steering
 
 CSV = "text/csv"
@@ -34,6 +35,7 @@ class Handlers(NamedTuple):
     steering: Steering
     people: People
     setting: Setting
+    profiles: ProfileRoutes
     alarms: AlarmRoutes | None
     audit: AuditRoutes
     ring: Ring
@@ -43,7 +45,16 @@ class Handlers(NamedTuple):
 def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
     alarms = _alarms(on.alarms) if on.alarms else []
-    return [*_state(on), *_steering(on), *alarms, *_account(on), *_people(on), *_setting(on), *_records(on)]
+    return [
+        *_state(on),
+        *_steering(on),
+        *alarms,
+        *_account(on),
+        *_people(on),
+        *_setting(on),
+        *_profiles(on),
+        *_records(on),
+    ]
 
 
 def _state(on: Handlers) -> list[Route]:
@@ -137,6 +148,7 @@ def _people(on: Handlers) -> list[Route]:
 
 
 def _setting(on: Handlers) -> list[Route]:
+    unreadable = {422: "the configuration is no TOML now"}
     do, config = on.setting, f"{V1}/config"
     line, device = f"{config}/lines/{{line}}", f"{config}/devices/{{device}}"
     refused = {
@@ -146,11 +158,15 @@ def _setting(on: Handlers) -> list[Route]:
         428: "If-Match is missing",
     }
     return [
-        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose),
+        Route("GET", f"{config}/site", May.READ, do.site, "The site, as in the file", answer=shapes.Loose,
+              refuses=unreadable),
+        Route("PATCH", f"{config}/site", May.CONFIGURE, do.change_site,
+              "Change it, from the next start on; needs If-Match", body=SiteChange, answer=shapes.Restarted,
+              refuses=refused),
         Route("GET", f"{config}/lines", May.CONFIGURE, do.lines, "The lines, as in the file",
-              answer=shapes.Lines),
+              answer=shapes.Lines, refuses=unreadable),
         Route("GET", f"{config}/devices", May.CONFIGURE, do.devices, "The devices, as in the file",
-              answer=shapes.Devices),
+              answer=shapes.Devices, refuses=unreadable),
         Route("PUT", line, May.CONFIGURE, do.put_line, "Make or change a line; needs If-Match",
               body=LineChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", line, May.CONFIGURE, do.remove_line, "A line and its devices go; needs If-Match",
@@ -158,6 +174,33 @@ def _setting(on: Handlers) -> list[Route]:
         Route("PUT", device, May.CONFIGURE, do.put_device, "Make, change or move a device; needs If-Match",
               body=DeviceChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", device, May.CONFIGURE, do.remove_device, "A device goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _profiles(on: Handlers) -> list[Route]:
+    unreadable = {422: "the configuration is no TOML now"}
+    do, profile = on.profiles, f"{V1}/profiles/{{profile}}"
+    point = f"{profile}/points/{{point}}"
+    refused = {
+        404: "there is none of this name",
+        409: "it is built in, or in use",
+        412: "it was changed since",
+        422: "it would be faulty; the text names every fault",
+        428: "If-Match (or If-None-Match: *) is missing",
+    }
+    return [
+        Route("GET", f"{V1}/profiles", May.READ, do.all, "The datasheets there are, and who uses them",
+              answer=shapes.ProfileList, refuses=unreadable),
+        Route("GET", profile, May.READ, do.one, "One datasheet", answer=shapes.Profile,
+              refuses={404: refused[404], **unreadable}),
+        Route("PUT", profile, May.CONFIGURE, do.put, "Make or change one; needs If-Match or If-None-Match: *",
+              body=ProfileText, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", profile, May.CONFIGURE, do.remove, "An own one goes; needs If-Match",
+              answer=shapes.Restarted, refuses=refused),
+        Route("PUT", point, May.CONFIGURE, do.put_point, "Make, change or move a point; needs If-Match",
+              body=PointChange, answer=shapes.Restarted, refuses=refused),
+        Route("DELETE", point, May.CONFIGURE, do.remove_point, "A point goes; needs If-Match",
               answer=shapes.Restarted, refuses=refused),
     ]  # fmt: skip
 

@@ -5,21 +5,31 @@ Every answer carries the ETag of the whole file; a change must name the one it h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from aiohttp import hdrs, web
 from pydantic import ConfigDict, Field
 
-from agent.schema import FaultyFile
 from agent.server.asking import Body, body
 from agent.server.identity.gate import CALLER
 from agent.server.orders import Note
 from agent.server.parts import Configuration, Document, Stale
+from agent.server.places import confine
 from agent.server.replies import Refused, json_reply
+from agent.server.tables import append, devices_of, exchange, line_of, lines_of, plain, remove, unknown
 
-Table = MutableMapping[str, Any]
-FAULTS_MAX = 20
+
+class SiteChange(Body):
+    """Keys of `[agent]`, as in the configuration file; what is left out stays. Paths and the site's name, by
+    which the centre knows it, are set on the box."""
+
+    timezone: Annotated[str, Field(max_length=64)] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    log_format: Literal["text", "json"] | None = None
+    trust_clock: Literal["synchronised", "always"] | None = None
+    health_interval_s: float | None = None
+    card_endurance_tb: float | None = None
 
 
 class LineChange(Body):
@@ -47,15 +57,25 @@ class Setting:
 
     async def site(self, request: web.Request) -> web.Response:
         etag, document = await self._read()
-        return _reply({"site": _plain(document.get("agent", {}))}, etag)
+        return _reply({"site": plain(document.get("agent", {}))}, etag)
+
+    async def change_site(self, request: web.Request) -> web.Response:
+        """Change keys of `[agent]`; they hold from the next start of the agent on."""
+        asked = (await body(request, SiteChange)).model_dump(exclude_none=True)
+
+        def edit(document: Document) -> None:
+            site = document["agent"]
+            exchange(site, asked, keep=tuple(site))
+
+        return await self._change(request, edit, "config.site", after=asked)
 
     async def lines(self, request: web.Request) -> web.Response:
         etag, document = await self._read()
-        return _reply({"lines": [_plain(line) for line in _lines(document)]}, etag)
+        return _reply({"lines": [plain(line) for line in lines_of(document)]}, etag)
 
     async def devices(self, request: web.Request) -> web.Response:
         etag, document = await self._read()
-        found = [_plain(device) | {"line": line["name"]} for line, device in _devices(document)]
+        found = [plain(device) | {"line": line["name"]} for line, device in devices_of(document)]
         return _reply({"devices": found}, etag)
 
     async def put_line(self, request: web.Request) -> web.Response:
@@ -64,13 +84,14 @@ class Setting:
         wanted = {"name": name} | asked.model_dump()
 
         def edit(document: Document) -> None:
-            line = next((each for each in _lines(document) if each.get("name") == name), None)
+            line = line_of(document, name)
+            confine(wanted, lines_of(document))
             if line is None:
-                _append(document, "line", wanted)
+                append(document, "line", wanted)
             elif "device" in wanted:
                 raise Refused(400, "invalid_request", "device: put each at /api/v1/config/devices")
             else:
-                _exchange(line, wanted, keep=("device",))
+                exchange(line, wanted, keep=("device",))
 
         return await self._change(request, edit, "config.line", line=name, after=wanted)
 
@@ -78,7 +99,7 @@ class Setting:
         name = request.match_info["line"]
 
         def edit(document: Document) -> None:
-            _remove(_lines(document), name, "line")
+            remove(lines_of(document), name, "line")
 
         return await self._change(request, edit, "config.line", line=name, after=None)
 
@@ -88,16 +109,17 @@ class Setting:
         wanted = {"name": name} | asked.model_dump(exclude={"line"})
 
         def edit(document: Document) -> None:
-            target = next((each for each in _lines(document) if each.get("name") == asked.line), None)
+            target = line_of(document, asked.line)
             if target is None:
-                raise Refused(404, "unknown_line", f'there is no line "{asked.line}"', kind="not_found")
-            for line, device in list(_devices(document)):
+                raise unknown("line", asked.line)
+            confine(wanted, lines_of(document))
+            for line, device in list(devices_of(document)):
                 if device.get("name") == name and line.get("name") == asked.line:
-                    _exchange(device, wanted)
+                    exchange(device, wanted)
                     return
                 if device.get("name") == name:
-                    _remove(line["device"], name, "device")
-            _append(target, "device", wanted)
+                    remove(line["device"], name, "device")
+            append(target, "device", wanted)
 
         return await self._change(
             request, edit, "config.device", device=name, after={**wanted, "line": asked.line}
@@ -107,11 +129,11 @@ class Setting:
         name = request.match_info["device"]
 
         def edit(document: Document) -> None:
-            for line, device in list(_devices(document)):
+            for line, device in list(devices_of(document)):
                 if device.get("name") == name:
-                    _remove(line["device"], name, "device")
+                    remove(line["device"], name, "device")
                     return
-            raise Refused(404, "unknown_device", f'there is no device "{name[:64]}"', kind="not_found")
+            raise unknown("device", name)
 
         return await self._change(request, edit, "config.device", device=name, after=None)
 
@@ -134,9 +156,6 @@ class Setting:
         except Stale as stale:
             text = "the configuration was changed since: look at it again"
             raise Refused(412, "stale", text, {hdrs.ETAG: f'"{stale}"'}) from None
-        except FaultyFile as faulty:
-            text = "; ".join(str(each) for each in faulty.faults[:FAULTS_MAX])
-            raise Refused(422, "faulty_configuration", text) from None
         self._note(kind, who=request[CALLER].label, peer=request.remote, before=was, **what, lines=touched)
         return _reply({"restarted": touched}, etag)
 
@@ -150,52 +169,12 @@ def _reply(data: dict[str, Any], etag: str) -> web.Response:
     return json_reply(data, headers={hdrs.ETAG: f'"{etag}"'})
 
 
-def _lines(document: Document) -> list[Table]:
-    """The `[[line]]` tables themselves, not copies."""
-    found = document.get("line")
-    return found if isinstance(found, list) else []
-
-
-def _devices(document: Document) -> Iterator[tuple[Table, Table]]:
-    """Every device with its line."""
-    for line in _lines(document):
-        for device in line.get("device", ()):
-            yield line, device
-
-
-def _append(table: Table, key: str, wanted: dict[str, Any]) -> None:
-    if key not in table:
-        table[key] = [wanted]  # tomlkit makes an array of tables of it
-    else:
-        table[key].append(wanted)
-
-
-def _exchange(table: Table, wanted: dict[str, Any], keep: tuple[str, ...] = ()) -> None:
-    """The keys of `wanted`; what is equal is not touched, nor the comments beside it."""
-    for key in [key for key in table if key not in wanted and key not in keep]:
-        del table[key]
-    for key, value in wanted.items():
-        if key not in table or _plain(table[key]) != value:
-            table[key] = value
-
-
-def _remove(tables: list[Table], name: str, noun: str) -> None:
-    for at, table in enumerate(tables):
-        if table.get("name") == name:
-            del tables[at]
-            return
-    raise Refused(404, f"unknown_{noun}", f'there is no {noun} "{name[:64]}"', kind="not_found")
-
-
 def _state(document: Document, what: dict[str, Any]) -> Any:
     """The table that `what` names, as it is."""
     if "line" in what:
-        found = [each for each in _lines(document) if each.get("name") == what["line"]]
-        return {key: each for key, each in _plain(found[0]).items() if key != "device"} if found else None
-    own = [device for _, device in _devices(document) if device.get("name") == what["device"]]
-    return _plain(own[0]) if own else None
-
-
-def _plain(item: Any) -> Any:
-    """Without tomlkit's knowledge of spaces and comments."""
-    return item.unwrap() if hasattr(item, "unwrap") else item
+        line = line_of(document, what["line"])
+        return None if line is None else {key: each for key, each in plain(line).items() if key != "device"}
+    if "device" in what:
+        own = [device for _, device in devices_of(document) if device.get("name") == what["device"]]
+        return plain(own[0]) if own else None
+    return {key: value for key, value in plain(document["agent"]).items() if key in what["after"]}

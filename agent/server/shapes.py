@@ -148,6 +148,30 @@ class Restarted(Shape):
     restarted: list[str]
 
 
+class ProfileInfo(Shape):
+    """`own`: of this site, not one that came with the agent. `devices`: those that use it. `fault`: why it
+    cannot be read, empty if it can."""
+
+    name: str
+    etag: str
+    own: bool
+    driver: str
+    title: str
+    points: list[str]
+    devices: list[str]
+    fault: str
+
+
+class ProfileList(Shape):
+    profiles: list[ProfileInfo]
+
+
+class Profile(ProfileInfo):
+    """`text`: the TOML of its file."""
+
+    text: str
+
+
 class Uplinks(Shape):
     uplinks: list[dict[str, Any]]
 

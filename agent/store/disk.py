@@ -19,7 +19,6 @@ import aiosqlite
 from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
-from agent.store.journal import Record
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
@@ -84,7 +83,7 @@ class Disk:
     async def start_over(self, last_seq: int) -> str:
         """Move the broken file aside and go on in a new one, after the number `last_seq`; the broken one's
         new name, "" if an earlier attempt had moved it."""
-        known = set(self._ids)
+        known = dict(self._ids)
         if self._is_open:
             await self.close()
         aside = await asyncio.to_thread(move_aside, self._file) if self._file.exists() else ""
@@ -93,8 +92,10 @@ class Disk:
         self._ledger.forget_cache()
         await self._open()
         self.moved_aside = aside or self.moved_aside
-        await self.register(known)
         async with self.transaction() as db:
+            for group, key in known.items():  # the same ids: the journal has them too
+                await db.execute("INSERT INTO point_group VALUES (?, ?, ?, ?)", (key, *layout.encode(group)))
+                self._ids[group], self._groups[key] = key, group
             await db.execute("INSERT INTO sqlite_sequence VALUES ('reading', ?)", (last_seq,))
         return aside
 
@@ -155,21 +156,19 @@ class Disk:
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Give each group its row before its first reading."""
-        for group in groups:
-            self._ids[group] = await self._group_id(group)
-        await self._db.commit()
+        new = [group for group in groups if group not in self._ids]
+        try:
+            async with self.transaction():
+                for group in new:
+                    self._ids[group] = await self._group_id(group)
+        except sqlite3.Error:
+            self._unlearn(new)
+            raise
 
-    async def recover(self, records: Sequence[Record]) -> None:
-        """Write what a journal kept, in one transaction; of groups that this file knows."""
-        known = [record for record in records if record.group_id in self._groups]
-        await self._writer.whole(log_table.insert, "reading", known)
-        acquired: ledger.Deltas = {}
-        for record in known:
-            device = self._groups[record.group_id].device.name
-            key = (record.time_ms // ledger.HOUR_MS, device, "acquired")
-            acquired[key] = acquired.get(key, 0) + 1
-        await self.enter(acquired)
-        await self._db.commit()
+    def _unlearn(self, groups: Iterable[Group]) -> None:
+        """What was given out in a lost transaction is not on disk."""
+        for group in groups:
+            self._ids.pop(group, None)
 
     async def kept(self) -> Kept:
         """Where an earlier run stopped."""
@@ -212,8 +211,7 @@ class Disk:
                 rows = log_table.rows_of(first, batch, self._ids, packed)
                 await self._writer.whole(self._write, rows, out, counters, deltas)
         except sqlite3.Error:
-            for group in new:  # what was given out in the lost transaction is not on disk
-                self._ids.pop(group, None)
+            self._unlearn(new)
             raise
         self.log_readings += len(batch)
         self.log_bytes += sum(len(row[4]) for row in rows)

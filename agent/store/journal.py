@@ -1,26 +1,37 @@
 """What is not committed yet, where the death of the process cannot reach it.
 
 A file of fixed size, mapped into memory: what is written there is the kernel's at once, costs no system
-call and hardly any disk (its few pages are written back now and then). After `kill -9` the next start
-finds the readings of the last second in it; after a power cut it may be stale or torn, which the check
-sum and the gapless numbers of its records show. Every commit starts it anew.
+call and hardly any disk (its few pages are written back now and then). All its blocks are taken at the start,
+so that it goes on when the disk is full. After `kill -9` the next start finds the last second in it, or all
+the time that the disk refused; after a power cut it may be stale or torn, which the check sum and the gapless
+numbers of its records show.
+
+Every commit starts it anew, in the other of its two halves: one byte says which holds, so that there is no
+moment in which a kill loses what waits. What does not fit is in memory only, and its numbers are known here:
+after a kill it is missed by count.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 from agent.model import Group, Reading
 
-SIZE_BYTES = 4 * 1024 * 1024
+SIZES_BYTES = (16 * 1024 * 1024, 2 * 1024 * 1024)  # the second where there is no room for the first
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+_FILE_HEAD = struct.Struct("<4sB3xI")  # _MARK, which half holds, where the second begins
+_MARK = b"UJ2\n"
+_HALF_AT = 4
+_BEYOND = struct.Struct("<IQ")  # at the start of a half: CRC-32 and number of the newest that did not fit
 _HEAD = struct.Struct("<II")  # bytes of the body, CRC-32 of the body; 0 bytes: the end
 _BODY = struct.Struct("<QIqB")  # seq, group id, time_ms, quality; the packed values follow
 
@@ -42,68 +53,111 @@ class Record(NamedTuple):
 
 class Journal:
     """`add` every reading, `restart` after every commit. What does not fit is not kept: it waits for
-    the next commit in memory only, as everything would without a journal."""
+    the next commit in memory only, as everything would without a journal. So do readings of a group without
+    an id: they are kept under the id 0, which is nobody's."""
 
-    def __init__(self, file: Path, size_bytes: int = SIZE_BYTES) -> None:
-        self._file, self._size_bytes = file, size_bytes
+    def __init__(
+        self,
+        file: Path,
+        sizes_bytes: Sequence[int] = SIZES_BYTES,
+        mapped: Callable[[int, int], mmap.mmap] = mmap.mmap,
+    ) -> None:
+        self._file, self._sizes_bytes, self._mapped = file, sizes_bytes, mapped
         self._map: mmap.mmap | None = None
-        self._end = 0
-        self._packed: list[bytes] = []  # the values of what is in it, from _packed_first on
-        self._packed_first = 0
+        self._start = self._end = self._limit = 0
+        self._packed: list[bytes] = []  # the values of what is in it, from `first` on
+        self.first = 0  # the first number that is not committed
 
     def open(self) -> None:
         """Make or map the file. OSError if there is no room for it."""
         descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # All its blocks now: a full disk must not kill a process that writes to its memory.
-            os.posix_fallocate(descriptor, 0, self._size_bytes)
-            self._map = mmap.mmap(descriptor, self._size_bytes)
+            self._map = self._mapped(descriptor, self._reserve(descriptor))
         finally:
             os.close(descriptor)
+        self._use(*_head(self._map), len(self._map))
+
+    def _reserve(self, descriptor: int) -> int:
+        """All its blocks now: a full disk must not kill a process that writes to its memory."""
+        before_bytes = os.fstat(descriptor).st_size
+        for size_bytes in self._sizes_bytes:
+            try:
+                os.posix_fallocate(descriptor, 0, size_bytes)
+            except OSError as error:
+                os.ftruncate(descriptor, before_bytes)  # a part may have been taken
+                if error.errno not in NO_ROOM or size_bytes == self._sizes_bytes[-1]:
+                    raise
+            else:
+                break
+        return size_bytes
 
     def close(self) -> None:
+        """Let go of the file."""
         if self._map is not None:
             self._map.close()
             self._map = None
 
+    # ---------------------------------------------------------------- halves
+
+    def _use(self, half: int, middle: int, size_bytes: int) -> None:
+        self._start = half * middle or _FILE_HEAD.size
+        self._limit = size_bytes if half else middle
+        self._end = self._start + _BEYOND.size
+
+    # ---------------------------------------------------------------- what an earlier run left
+
     def records(self, after: int) -> Iterator[Record]:
-        """What an earlier run left: the whole records that follow `after` without a gap."""
-        at, expected = 0, after + 1
-        while self._map is not None and at + _HEAD.size <= self._size_bytes:
+        """What an earlier run left behind the number `after`: whole records, each following the one before.
+
+        A first one that does not follow `after` is believed: what lies between was given up, or is lost.
+        """
+        at, expected = self._start + _BEYOND.size, 0
+        while self._map is not None and at + _HEAD.size <= self._limit:
             length, check = _HEAD.unpack_from(self._map, at)
-            body = self._map[at + _HEAD.size : at + _HEAD.size + length]
+            body = self._map[at + _HEAD.size : min(at + _HEAD.size + length, self._limit)]
             if length < _BODY.size or len(body) < length or crc32(body) != check:
                 return
             seq, group_id, time_ms, quality = _BODY.unpack_from(body)
-            if seq > expected:
+            if expected and seq != expected:
                 return
-            if seq == expected:
+            if seq > after:
                 yield Record(seq, group_id, time_ms, quality, body[_BODY.size :])
-                expected += 1
+            expected = seq + 1
             at += _HEAD.size + length
 
+    @property
+    def beyond(self) -> int:
+        """The newest number that did not fit into it; 0 if all did, or nobody can know."""
+        if self._map is None:
+            return 0
+        check, seq = _BEYOND.unpack_from(self._map, self._start)
+        return int(seq) if seq and check == _check_of(seq) else 0
+
+    # ---------------------------------------------------------------- what this run adds
+
     def add(self, first: int, readings: Sequence[Reading], ids: Mapping[Group, int]) -> None:
-        """Keep `readings`, numbered from `first` on; those of a group without an id end it until the
-        next `restart`, since the numbers must have no gap."""
+        """Keep `readings`, numbered from `first` on. Where one does not fit it ends until the next `restart`,
+        since the numbers must have no gap."""
+        if self._map is None:
+            return
         records: list[bytes] = []
-        if not self._packed:
-            self._packed_first = first
-        room = self._size_bytes - self._end - _HEAD.size  # an end mark has to fit behind the last
+        room = self._limit - self._end - _HEAD.size  # an end mark has to fit behind the last
         for seq, (group, time_ms, values, quality) in enumerate(readings, first):
-            group_id = ids.get(group)
-            body = _body(len(values)).pack(seq, group_id or 0, time_ms, quality, *values)
+            body = _body(len(values)).pack(seq, ids.get(group, 0), time_ms, quality, *values)
             room -= _HEAD.size + len(body)
-            if group_id is None or room < 0 or self._map is None:
-                self._put(b"".join(records))
-                self._end = self._size_bytes
-                return
+            if room < 0:
+                break
             records += (_HEAD.pack(len(body), crc32(body)), body)
             self._packed.append(body[_BODY.size :])
         self._put(b"".join(records))
+        if room < 0:
+            self._end = self._limit
+            last = first + len(readings) - 1
+            self._map[self._start : self._start + _BEYOND.size] = _BEYOND.pack(_check_of(last), last)
 
     def packed(self, first: int) -> Sequence[bytes]:
         """The packed values of the readings from `first` on, as far as they are in the journal."""
-        at = first - self._packed_first
+        at = first - self.first
         return self._packed[at:] if at >= 0 else ()
 
     def _put(self, records: bytes) -> None:
@@ -117,8 +171,24 @@ class Journal:
 
     def restart(self, first: int, readings: Sequence[Reading], ids: Mapping[Group, int]) -> None:
         """All before `first` is committed; `readings`, numbered from there on, are not."""
-        if self._map is not None:
-            self._map[: _HEAD.size] = bytes(_HEAD.size)
-        self._end = 0
-        self._packed = []
+        self.first, self._packed = first, []
+        if self._map is None:
+            return
+        half, middle = 1 - _head(self._map)[0], len(self._map) // 2
+        self._use(half, middle, len(self._map))
+        self._map[self._start : self._end + _HEAD.size] = bytes(_BEYOND.size + _HEAD.size)
         self.add(first, readings, ids)
+        if self._map[: _FILE_HEAD.size] == _FILE_HEAD.pack(_MARK, 1 - half, middle):
+            self._map[_HALF_AT] = half
+        else:  # a new or foreign one: nothing is in it that waits
+            self._map[: _FILE_HEAD.size] = _FILE_HEAD.pack(_MARK, half, middle)
+
+
+def _head(mapped: mmap.mmap) -> tuple[int, int]:
+    """Which half holds and where the second begins, as an earlier run or this one has written it."""
+    mark, half, middle = _FILE_HEAD.unpack_from(mapped)
+    return (half & 1, middle) if mark == _MARK else (0, len(mapped) // 2)
+
+
+def _check_of(seq: int) -> int:
+    return crc32(_MARK + seq.to_bytes(8, "little"))

@@ -33,6 +33,7 @@ from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
+from agent.store.recovery import recover
 from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
@@ -67,13 +68,12 @@ class Store:
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]
-        self._committed = 0
+        self._committed = self._commits = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
         self._epoch: tuple[str, int] = ("", 0)
-        self._commits = 0
         self._broken: sqlite3.Error | None = None
         self._committing = asyncio.Lock()
         news = UpkeepNews(self._sealable, self._note, self._forget)
@@ -93,6 +93,7 @@ class Store:
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
             self._committed = max(kept.last_seq, self.outbox.last_seq)
             self._recent_first = self._committed + 1
+            self._journal_anew()
             self._budget.used_bytes, _ = await self._disk.sizes_bytes()
             stack.push_async_callback(self._last_commit)
             self._closing = stack.pop_all()
@@ -104,22 +105,21 @@ class Store:
             log.warning("store: the disk refuses to the end, %d readings are only in the journal", lost)
 
     async def _recover(self, stack: AsyncExitStack) -> None:
-        """Bring in what an earlier run had not committed when it was killed."""
+        """Bring in what an earlier run had not committed when it was killed, and count what it took along."""
         try:
             await asyncio.to_thread(self._journal.open)
         except OSError as error:
             log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
             return
         stack.callback(self._journal.close)
-        records = list(self._journal.records((await self._disk.kept()).last_seq))
-        if records:
-            await self._disk.recover(records)
-            log.info("store: %d readings of the last moments before a kill were saved", len(records))
-        self._journal.restart(0, (), {})
+        await recover(self._disk, self._journal)
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Say which groups will come, so that even their first readings outlive a kill."""
-        await self._disk.register(groups)
+        try:
+            await self._disk.register(groups)
+        except sqlite3.Error as error:  # the next commit says so
+            self._note(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -198,7 +198,8 @@ class Store:
             else:
                 self._episode.ended()
                 self._discarding.ended()
-            self._journal_anew()
+            if self._journal.first != self._committed + 1:
+                self._journal_anew()
             self._forget(self._committed - MEMORY_COMMITTED_READINGS)
 
     async def _write(self) -> None:

@@ -14,7 +14,6 @@ A device that is refused (its name, a device limit, a poisonous reading) gets a 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from agent.store import Store
 from agent.store.progress import Progress, Span
 from agent.supervise import Episode
 from agent.uplink.patience import PATIENT, Patience
+from agent.uplink.payload import says_something
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,3 @@ class Holds:
         )
         hold.due_s = self._clock() + wait_s
         hold.episode.failed(f"still not taken ({reason}), next try in {wait_s:.0f} s")
-
-
-def says_something(reading: Reading) -> bool:
-    """Whether a centre gets anything of it: what is not available is not sent."""
-    return not all(map(math.isnan, reading.values))

@@ -3,12 +3,13 @@
 Rules, from ThingsBoard's own source: times are whole milliseconds; neither NaN nor infinity has a place
 in JSON, so a value that is not available is left out; a decimal with more than 16 places would be stored
 as text, so such values are rounded; a whole float is written with its point, or one point would change
-its type from sample to sample; a message has a hard limit in bytes, counted on what is really sent.
+its type from sample to sample, and a number beyond a 64-bit integer (no quantity, but what an uninitialised
+register may say) would be stored as text, so it counts as not available; a message has a hard limit in bytes,
+counted on what is really sent.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
@@ -16,6 +17,7 @@ import orjson
 from agent.model import Reading
 
 DECIMALS_MAX = 15
+LARGEST = 2.0**63
 
 
 def entries(reading: Reading, bytes_max: int, values_max: int) -> list[tuple[bytes, int]]:
@@ -23,10 +25,16 @@ def entries(reading: Reading, bytes_max: int, values_max: int) -> list[tuple[byt
     over a limit, none if nothing was available."""
     values = {
         point.name: value if value >= 1 or value <= -1 else round(value, DECIMALS_MAX)
-        for point, value in zip(reading.group.points, reading.values, strict=True)
-        if -math.inf < value < math.inf  # false for NaN too, at a tenth of the price of isfinite
+        # A whole number that was published as an int comes back from the disk as a float: one form for both.
+        for point, value in zip(reading.group.points, map(float, reading.values), strict=True)
+        if -LARGEST < value < LARGEST  # false for NaN too, at a tenth of the price of isfinite
     }
     return list(_entries(reading.time_ms, values, bytes_max, values_max)) if values else []
+
+
+def says_something(reading: Reading) -> bool:
+    """Whether a centre gets anything of it: what is not available is not sent."""
+    return any(-LARGEST < value < LARGEST for value in reading.values)
 
 
 def _entries(

@@ -64,7 +64,7 @@ def body(reading: Reading) -> bytes:
         {
             "time_ms": reading.time_ms,
             "quality": reading.quality.name.lower(),
-            "values": dict(zip(names, reading.values, strict=True)),
+            "values": dict(zip(names, map(float, reading.values), strict=True)),
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.model import Reading
 from agent.store import Store
 from agent.store.progress import Span
-from agent.uplink.holds import says_something
+from agent.uplink.payload import says_something
 
 Numbered = tuple[int, Reading]
 

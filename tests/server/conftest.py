@@ -23,7 +23,7 @@ from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Quality, Reading, Writable
 from agent.server import Parts, Role, Server, ServerOptions
 from agent.server.audit import Entry, Query
-from agent.server.parts import Configuration
+from agent.server.parts import Configuration, Profiles
 from agent.store import Store
 
 PASSWORD = "uma senha é longa"
@@ -134,7 +134,12 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
     """Call it with server options for a running site, with the groups given."""
     async with AsyncExitStack() as stack:
 
-        async def begin(*groups: Group, configuration: Configuration | None = None, **options: Any) -> Site:
+        async def begin(
+            *groups: Group,
+            configuration: Configuration | None = None,
+            profiles: Profiles | None = None,
+            **options: Any,
+        ) -> Site:
             store = await stack.enter_async_context(Store(tmp_path / "store.db"))
             hub = Hub(groups or (METER, SENSOR))
             stop = hub.listen(store.append)
@@ -160,7 +165,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
                 alarms=site.told,
-                parts=Parts(site.dispatch, configuration),
+                parts=Parts(site.dispatch, configuration, profiles),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 
 from agent.config import Config
-from agent.configuring import Configuring
+from agent.configuring import Configuring, Sheets
 from tests.server.conftest import HVAC, METER, SENSOR, START_MS, StartSite, meter, sensor
 from tests.server.rest import admin
 
@@ -57,6 +57,7 @@ def fuzzed(url: str, headers: dict[str, str]) -> list[str]:
 def failures_of(operation: Any, url: str, headers: dict[str, str]) -> list[str]:
     failures: list[str] = []
     etag = {"If-Match": '"x"'} if "/config/" in operation.path else {}
+    etag |= {"If-None-Match": "*", "If-Match": '"x"'} if "/profiles/" in operation.path else {}
 
     @settings(
         max_examples=EXAMPLES,
@@ -81,9 +82,15 @@ async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tm
     async def apply(config: Config) -> list[str]:
         return []
 
-    file = tmp_path / "config.toml"
+    file, changing = tmp_path / "config.toml", asyncio.Lock()
     await asyncio.to_thread(file.write_text, CONFIG)
-    site = await start(METER, SENSOR, HVAC, configuration=Configuring(file, apply))
+    site = await start(
+        METER,
+        SENSOR,
+        HVAC,
+        configuration=Configuring(file, apply, changing),
+        profiles=Sheets(file, apply, changing),
+    )
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
     site.tell("line:bus")
     ask = await admin(site)

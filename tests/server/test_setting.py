@@ -214,3 +214,47 @@ async def test_of_two_who_change_at_once_one_is_told(running: Running) -> None:
     with pytest.raises(Answered) as missing:
         await running.change("DELETE", "/devices/d0", etag="")
     assert missing.value.status == 428
+
+
+async def test_what_a_technician_may_not_name_is_refused_alike(running: Running) -> None:
+    """Whether such a file exists or not, and whatever it holds, cannot be told from the answer."""
+    there = running.file.with_name("center.token")
+    there.write_text("T0KEN-of-the-centre\n", encoding="utf-8")
+    there.chmod(0o600)
+    line = {"driver": "udp", "port": 9, "device": [{"name": "room", "profile": "ambient", "unsigned": True}]}
+    found = set()
+    for name in (
+        "center.token",
+        "nothing.token",
+        str(there),
+        "/etc/shadow",
+        "../../etc/passwd",
+        "data/x.keys",
+    ):
+        with pytest.raises(Answered) as refused:
+            await running.change("PUT", "/lines/modules", line | {"key_file": name})
+        assert (refused.value.status, refused.value.code) == (422, "faulty_configuration")
+        found.add(str(refused.value).partition(", found")[0])
+    assert len(found) == 1
+    for name in ("../config", "../../config", "/etc/x", str(running.file.with_suffix(""))):
+        with pytest.raises(Answered) as refused:
+            await running.change(
+                "PUT", "/devices/meter-3", {"line": "one", "profile": name[:64], "unit_id": 3}
+            )
+        assert "no profile of this name" in str(refused.value)
+    with pytest.raises(Answered) as refused:
+        await running.change("PUT", "/lines/bus", {"driver": "modbus-rtu", "port": "/etc/hostname"})
+    assert "below /dev" in str(refused.value)
+    assert "T0KEN" not in running.file.read_text(encoding="utf-8")
+
+
+async def test_the_site_is_changed_for_the_next_start(running: Running) -> None:
+    changed = {"timezone": "America/Manaus", "health_interval_s": 20.0}
+    assert await running.change("PATCH", "/site", changed) == {"restarted": []}
+    text = running.file.read_text(encoding="utf-8")
+    assert text.startswith("# The basement.")
+    assert tomllib.loads(text)["agent"] == {"site": "lab", "trust_clock": "always", **changed}
+    for body, status in (({"timezone": "Marte/Olimpo"}, 422), ({"data_dir": "/"}, 400), ({"site": "x"}, 400)):
+        with pytest.raises(Answered) as refused:
+            await running.change("PATCH", "/site", body)
+        assert refused.value.status == status

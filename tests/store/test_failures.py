@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from agent.model import Reading
 from agent.store import Store, StoreOptions, layout
 from agent.store.backup import back_up, check
 from agent.store.sealing import ChunkSize
-from tests.conftest import until
+from tests.conftest import group_of, until
 from tests.store.test_sealing import GROUPS, bits, everything, filled, some
 
 SIZE = ChunkSize(readings=2000)
@@ -191,6 +192,8 @@ async def test_a_full_disk_stops_nothing_and_is_left_behind(
             state = store.state
             assert state.last_seq - state.committed_seq <= 2500
             assert state.discarded_unsent > 0
+            left = as_killed(disk / "r.db", tmp_path / "left")
+            before = store.state
             ballast.unlink()
             await until(lambda: not store.state.failing, 5)
             running.cancel()
@@ -201,6 +204,10 @@ async def test_a_full_disk_stops_nothing_and_is_left_behind(
             assert len(await everything(store)) == at - lost
         warnings = [record for record in caplog.records if "cannot commit" in record.message]
         assert [record.levelname for record in warnings] == ["WARNING"]
+        async with Store(left) as store:  # had it been killed then: as it was
+            assert store.last_seq == before.last_seq
+            assert len(await everything(store)) == before.last_seq - before.discarded_unsent
+            assert store.state.discarded_unsent == before.discarded_unsent
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -251,11 +258,15 @@ async def test_the_files_as_a_power_cut_leaves_them_are_a_whole_log(tmp_path: Pa
             file.with_suffix(".journal").write_bytes(journal)
             async with Store(file, chunk_size=SIZE) as store:
                 found = await everything(store)
-                assert [seq for seq, _ in found] == list(range(1, len(found) + 1))
-                assert [bits(each) for _, each in found] == [bits(each) for each in some(len(found), 0)]
-                assert store.outbox.progress("center").beyond <= len(found)
+                last, seqs = store.last_seq, [seq for seq, _ in found]
+                # Where the journal was of a later moment than the log, what lies between is missed by count.
+                assert sum(after - seq > 1 for seq, after in pairwise([0, *seqs, last])) <= 1
+                assert store.state.discarded_unsent == last - len(found)
+                written = some(last, 0)
+                assert [bits(each) for _, each in found] == [bits(written[seq - 1]) for seq in seqs]
+                assert store.outbox.progress("center").beyond <= last
                 rows = await store.ledger.rows(0, 10**13)
-                assert sum(row.acquired for row in rows) == len(found)
+                assert sum(row.acquired for row in rows) == last
                 assert (
                     sum(row.delivered.get("center", 0) for row in rows)
                     == store.outbox.progress("center").beyond
@@ -344,3 +355,37 @@ async def test_a_file_of_an_older_agent_is_brought_up_to_date_with_all_it_holds(
         assert [bits(each) for _, each in await everything(store)] == [bits(each) for each in readings]
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT count(*) FROM chunk").fetchone() == (2,)
+
+
+def as_killed(file: Path, folder: Path) -> Path:
+    """What a process that is killed now leaves, in `folder`."""
+    shutil.copytree(file.parent, folder, ignore=shutil.ignore_patterns("ballast"))
+    return folder / file.name
+
+
+async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kill(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wide = group_of("wide", 200)
+    count = 12_000  # of 1.6 kB: more than half of the journal holds
+    readings = [Reading(wide, 3_600_000 + at, (float(at),) * 200) for at in range(count)]
+    async with Store(tmp_path / "a" / "readings.db") as store:
+        await store.register([wide])
+        store.append(readings[:10])
+        await store.commit()
+        store.append(readings[10:])
+        left = as_killed(tmp_path / "a" / "readings.db", tmp_path / "b")
+    async with Store(left) as store:
+        kept = await everything(store)
+        lost = count - len(kept)
+        assert [bits(reading) for _, reading in kept] == [bits(each) for each in readings[: len(kept)]]
+        assert 0 < lost < count - 4000
+        assert store.state.discarded_unsent == lost
+        assert f"{lost} readings are missing" in caplog.text
+        assert store.last_seq == count  # no number is given out twice: a cursor may know it
+        known, nobody = sorted(await store.ledger.rows(0, 10**9), key=lambda row: row.device != "wide")
+        assert (known.acquired, nobody.device, nobody.acquired) == (len(kept), "?", lost)
+        assert nobody.discarded_unsent == {"killed": lost}
+        left = as_killed(left, tmp_path / "c")
+    async with Store(left) as store:
+        assert store.state.discarded_unsent == lost  # once

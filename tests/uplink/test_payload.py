@@ -23,10 +23,19 @@ def test_a_reading_is_a_timed_record() -> None:
 def test_what_is_not_available_is_left_out() -> None:
     assert one((NAN, 1.0)) == [{"ts": 1700000000123, "values": {"p1": 1.0}}]
     assert one((NAN, NAN)) == []
-    assert one((math.inf, -math.inf, 2.0)) == [{"ts": 1700000000123, "values": {"p2": 2.0}}]
+    assert one((math.inf, -math.inf, 2.0, 3.4e38, -(2.0**63))) == [
+        {"ts": 1700000000123, "values": {"p2": 2.0}}
+    ]
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_whole_number_is_a_float_however_it_was_published() -> None:
+    """It comes back from the disk as one: the same value must not come as two types."""
+    for values in ((230.0, 7.0), (230, 7)):
+        ((entry, _),) = payload.entries(Reading(group_of(), 5, values), 60_000, 1000)
+        assert entry == b'{"ts":5,"values":{"p0":230.0,"p1":7.0}}'
+
+
+@given(st.floats(-(2.0**63) + 2048, 2.0**63 - 2048))
 def test_no_decimal_is_long_enough_to_be_stored_as_text(value: float) -> None:
     reading = Reading(group_of(count=1), 0, (value,))
     ((entry, _),) = payload.entries(reading, 60_000, 1000)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from agent.server.audit.watch import EXPIRED, FORGED
 from agent.server.identity.keys import PREFIX, is_key, key_id
@@ -92,6 +92,23 @@ class Gate:
             return await handler(request)
 
         return checked
+
+    def roomy(self, bytes_max: int) -> Middleware:
+        """A middleware, the outermost: who brings a good token may send bodies of `bytes_max`."""
+
+        @web.middleware
+        async def sized(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.body_exists and self._is_known(request):
+                request = request.clone(client_max_size=bytes_max)
+            return await handler(request)
+
+        return sized
+
+    def _is_known(self, request: web.Request) -> bool:
+        try:
+            return self.check(bearer(request) or "") is not None
+        except (TokenError, Refused):
+            return False
 
     def _machine(self, text: str) -> Caller:
         key = self._standing.keys.get(key_id(text) or "")

@@ -10,14 +10,14 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 
 from agent.config import Config, load
+from agent.configuring.files import etag, exchange, write
 from agent.schema import Fault, FaultyFile
 from agent.server.parts import Document, Stale
 
@@ -25,16 +25,20 @@ Apply = Callable[[Config], Awaitable[list[str]]]
 
 
 class Configuring:
-    """Of `file`. `apply` makes the running agent like a configuration and says which lines that took."""
+    """Of `file`. `apply` makes the running agent like a configuration and says which lines that took; one
+    change at a time, also of those that share `changing`."""
 
-    def __init__(self, file: Path, apply: Apply) -> None:
-        self._file, self._apply = file, apply
-        self._changing = asyncio.Lock()
+    def __init__(self, file: Path, apply: Apply, changing: asyncio.Lock) -> None:
+        self._file, self._apply, self._changing = file, apply, changing
 
     async def read(self) -> tuple[str, Document]:
-        """The ETag and the tables as they are in the file now. OSError if it cannot be read."""
+        """The ETag and the tables as they are in the file now. OSError if it cannot be read, FaultyFile if it
+        is no TOML."""
         text = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
-        return _etag(text), tomlkit.parse(text)
+        try:
+            return etag(text), tomlkit.parse(text)
+        except TOMLKitError as error:
+            raise FaultyFile([Fault(str(self._file), "", f"expected TOML: {error}")]) from None
 
     async def change(self, seen: str, edit: Callable[[Document], None]) -> tuple[str, list[str]]:
         """Have `edit` change the tables; the new ETag and the lines that were touched.
@@ -42,25 +46,25 @@ class Configuring:
         Stale if the file is not the version `seen`, FaultyFile if the change would make it faulty.
         """
         async with self._changing:
-            etag, document = await self.read()
-            if seen != etag:
-                raise Stale(etag)
+            now, document = await self.read()
+            if seen != now:
+                raise Stale(now)
             edit(document)
             text = tomlkit.dumps(document)
             config = await asyncio.to_thread(self._tried, text)
             touched = await self._apply(config)
             try:
-                await asyncio.to_thread(self._put, text)
+                await asyncio.to_thread(exchange, self._file, text)
             except OSError:  # what runs and what the file says must be the same
                 await self._apply(await asyncio.to_thread(load, self._file))
                 raise
-            return _etag(text), touched
+            return etag(text), touched
 
     def _tried(self, text: str) -> Config:
         """`text` as a configuration, read from where its relative paths begin."""
         copy = self._file.with_name(f".{self._file.name}.tried")
         try:
-            _write(copy, text, self._file)
+            write(copy, text, self._file)
             return load(copy)._replace(file=self._file)
         except FaultyFile as faulty:
             named = [
@@ -69,30 +73,3 @@ class Configuring:
             raise FaultyFile(named) from None
         finally:
             copy.unlink(missing_ok=True)
-
-    def _put(self, text: str) -> None:
-        fresh = self._file.with_name(f".{self._file.name}.new")
-        _write(fresh, text, self._file)
-        previous = self._file.with_name(f"{self._file.name}.previous")
-        previous.unlink(missing_ok=True)
-        os.link(self._file, previous)
-        fresh.replace(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _write(file: Path, text: str, like: Path) -> None:
-    """`text` on disk, readable by no more people than `like`."""
-    mode = like.stat().st_mode & 0o777
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _etag(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
