@@ -37,6 +37,7 @@ from agent.lines import LINE_BACKOFF, Lines
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
+from agent.reporting import Reporting
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
 from agent.server import Parts, Server
@@ -59,6 +60,7 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._reporting = Reporting(config.file, config.data_dir, config.options.reports)
         self._stopping = asyncio.Event()
         self._health: Health | None = None
         self._notifier = Notifier()
@@ -141,13 +143,13 @@ class Service:
             hub.declare(*alarming.groups)
             stack.callback(dispatch.listen(alarming.own.heard))
             doors = Doors(hub, store, dispatch, publish, alarm=_to_alarms(alarming.alarms), now_s=clock.now_s)
-            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
+            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock, self._reporting))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=_parts(self._config.file, dispatch, lines),
+                parts=_parts(self._config.file, dispatch, lines, self._reporting),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -167,6 +169,7 @@ class Service:
                 "dispatch": dispatch.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
                 "jobs": jobs.run,
+                "reports": self._reporting.run,
                 "lines": lines.run,
                 **alarming.works,
                 **{f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks},
@@ -207,12 +210,12 @@ class Service:
                 task.cancel()
 
 
-def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
-    """What `[[job]]` and `[[plugin]]` ask for; what they publish is declared."""
+def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock, reporting: Reporting) -> Jobs:
+    """What `[[job]]` and `[[plugin]]` ask for, and the agent's own; what they publish is declared."""
     options, folder = config.options, config.file.resolve().parent
     zone = ZoneInfo(options.agent.timezone)
     found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
-    found += command_jobs(options.job, zone, folder)
+    found += [*command_jobs(options.job, zone, folder), *reporting.jobs(zone)]
     jobs = Jobs(
         *(found, config.data_dir / JOBS_FILE, doors.publish),
         alarm=doors.alarm,
@@ -327,9 +330,9 @@ def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
 
 
-def _parts(file: Path, dispatch: Dispatch, lines: Lines) -> Parts:
+def _parts(file: Path, dispatch: Dispatch, lines: Lines, reporting: Reporting) -> Parts:
     change = (file, _changer(lines), asyncio.Lock())
-    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change))
+    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change), reports=reporting)
 
 
 def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:

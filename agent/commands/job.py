@@ -61,7 +61,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _jobs(config: Config) -> dict[str, When]:
     found: list[JobOptions | PluginOptions] = [*config.options.job, *config.options.plugin]
-    return {each.name: each for each in found}
+    return {**{each.name: each for each in found}, **config.options.reports.jobs}
 
 
 def _runs(config: Config) -> Runs:

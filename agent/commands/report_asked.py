@@ -48,8 +48,6 @@ def chosen(maker: Asking, arguments: argparse.Namespace) -> tuple[list[Meter], b
         for name, each in stored.items()
         if name in own
     }
-    if not known:
-        raise OSError("expected readings of a meter (a voltage, a power or an energy), found none stored")
     named: Sequence[str] = arguments.meter or maker.config.options.reports.meters
     for name in named:
         if name not in known:

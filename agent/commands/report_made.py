@@ -109,7 +109,7 @@ async def _energy(maker: Maker, arguments: argparse.Namespace) -> AsyncIterator[
     zone = price.tariff.zone if price.tariff else maker.zone
     month = month_of(arguments.month, maker.now_ms, zone)
     found, named = chosen(maker, arguments)
-    main = _main_meter(maker.config, found)
+    main = _main_meter(maker.config, found) if found else None
     for at, meter in enumerate(found):
         progress = maker.part(at, len(found), meter.device.name)
         try:

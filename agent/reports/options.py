@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from agent.schedule.options import When, when_faults
 from agent.schema import Name, Options
 
 Language = Literal["pt-BR", "en"]
@@ -33,16 +34,19 @@ class ReportsOptions(Options):
     time_s_max: Annotated[float, Field(ge=10, le=6 * 3600)] = 1800.0
     memory_mb_max: Annotated[int, Field(ge=64, le=4096)] = 256
 
+    @property
+    def jobs(self) -> dict[str, When]:
+        """The jobs that make them, by name, with when that is; those that are off are left out."""
+        crons = {"report-power-quality": self.power_quality_cron, "report-energy": self.energy_cron}
+        return {
+            name: When(cron=cron, time_s_max=self.time_s_max, memory_mb_max=self.memory_mb_max)
+            for name, cron in crons.items()
+            if cron
+        }
 
-def cron_faults(options: ReportsOptions, zone: tzinfo) -> Iterator[tuple[str, str]]:
+
+def report_faults(options: ReportsOptions, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """What is wrong with the times, as key path and text."""
-    # The trigger is the scheduler's; who asks has it anyway.
-    from agent.schedule.when import Cron as Trigger  # noqa: PLC0415
-
-    for key in ("power_quality_cron", "energy_cron"):
-        text = getattr(options, key)
-        try:
-            if text and Trigger(text, zone).after(0) is None:
-                yield f"reports.{key}", f"expected a day that comes, found {text!r}"
-        except ValueError as error:
-            yield f"reports.{key}", str(error)
+    for name, when in options.jobs.items():
+        key = name.removeprefix("report-").replace("-", "_")
+        yield from ((f"reports.{key}_cron", text) for _, text in when_faults(when, zone))

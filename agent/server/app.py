@@ -43,6 +43,7 @@ from agent.server.parts import Parts
 from agent.server.people import People
 from agent.server.profiles import ProfileRoutes
 from agent.server.replies import Refused
+from agent.server.reports import DOOR, ReportRoutes
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
 from agent.server.setting import Setting
@@ -250,6 +251,7 @@ class Server:
         """Everything that can be asked for. What stands in the table of routes.py needs a token."""
         office, needs = self.office, self.office.gate.needs
         self._api = Api(self._hub, self._store, self._status, self._clock)
+        self._reports = ReportRoutes(self._parts.reports, self.audit.note, self._monotonic)
         self.routes = table(self._handlers(orders))
         described = Described(self.routes)
         return [
@@ -264,6 +266,7 @@ class Server:
             web.get("/api/openapi.json", described.json),
             web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
+            web.get(DOOR, self._reports.through, allow_head=False),
             *(
                 web.route(each.method, each.path, needs(each.permission, each.handler), **_head(each))
                 for each in self.routes
@@ -282,6 +285,7 @@ class Server:
             ProfileRoutes(self._parts.profiles, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
+            self._reports,
             self._ring,
             Metrics(self._hub, self._status, self._clock),
         )

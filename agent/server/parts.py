@@ -6,6 +6,8 @@ from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
+from agent.reports.shelf import Shelf
+from agent.reports.wish import Wish
 
 Document: TypeAlias = MutableMapping[str, Any]
 
@@ -61,9 +63,23 @@ class Profiles(Protocol):
         """Which lines were restarted. Stale, InUse; ValueError: it is no own one."""
 
 
+class Reports(Protocol):
+    """What reports there are, and having one made."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    def makings(self) -> list[dict[str, Any]]:
+        """Those that were asked for since the start, the newest first."""
+
+    def ask(self, wish: Wish, who: str) -> dict[str, Any]:
+        """Have it made after those before it. ReportRefused: too many wait."""
+
+
 class Parts(NamedTuple):
     """See the module."""
 
     dispatch: Dispatch | None = None
     configuration: Configuration | None = None
     profiles: Profiles | None = None
+    reports: Reports | None = None

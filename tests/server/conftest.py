@@ -23,7 +23,7 @@ from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Quality, Reading, Writable
 from agent.server import Parts, Role, Server, ServerOptions
 from agent.server.audit import Entry, Query
-from agent.server.parts import Configuration, Profiles
+from agent.server.parts import Configuration, Profiles, Reports
 from agent.store import Store
 
 PASSWORD = "uma senha é longa"
@@ -138,6 +138,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
             *groups: Group,
             configuration: Configuration | None = None,
             profiles: Profiles | None = None,
+            reports: Reports | None = None,
             **options: Any,
         ) -> Site:
             store = await stack.enter_async_context(Store(tmp_path / "store.db"))
@@ -165,7 +166,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
                 alarms=site.told,
-                parts=Parts(site.dispatch, configuration, profiles),
+                parts=Parts(site.dispatch, configuration, profiles, reports),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:

@@ -90,6 +90,7 @@ async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tm
         HVAC,
         configuration=Configuring(file, apply, changing),
         profiles=Sheets(file, apply, changing),
+        reports=Reporting(file, tmp_path, ReportsOptions()),  # nobody makes what is asked for
     )
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
     site.tell("line:bus")
