@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from agent.alarms import ALARMS_MAX, AlarmsOptions, Rule, rule_faults
 from agent.alarms.outlets import AnyOutlet, outlet_faults
+from agent.analysis.site.options import AnalysisOptions, MeterOptions, analysis_faults, built_in_jobs
 from agent.control.faults import control_faults, room_faults
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.drivers import DRIVERS, LineOptions
@@ -31,8 +32,8 @@ from agent.reports.options import ReportsOptions, report_faults
 from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
-from agent.server.tls import own_context
 from agent.store import StoreOptions
+from agent.tls import own_context
 from agent.uplink import SECRET_KEYS, UplinkOptions, certificate_faults, secret, standby_faults
 from agent.uplink.rest_options import rest_faults
 
@@ -77,6 +78,8 @@ class ConfigFile(Options):
     line: Annotated[list[LineOptions], Field(max_length=1000)] = Field(default_factory=list)
     job: Annotated[list[JobOptions], Field(max_length=100)] = Field(default_factory=list)
     plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
+    analysis: AnalysisOptions = AnalysisOptions()
+    meter: Annotated[list[MeterOptions], Field(max_length=1000)] = Field(default_factory=list)
     reports: ReportsOptions = ReportsOptions()
     control: ControlOptions = ControlOptions()
     tariff: TariffOptions = TariffOptions()
@@ -340,6 +343,7 @@ def _alarm_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[
     }
     if len(points) == len(devices):
         yield from rule_faults(options.alarm, points)
+        yield from analysis_faults(options.analysis, options.meter, points)
 
 
 def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iterator[tuple[str, str]]:
@@ -359,7 +363,8 @@ def _job_faults(options: ConfigFile) -> Iterator[tuple[str, str]]:
     yield from job_faults(options.job, zone)
     yield from report_faults(options.reports, zone)
     yield from all_plugin_faults(options.plugin, options.agent.plugin_dir, zone)
-    tables = [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
+    tables = [("analysis", name) for name in built_in_jobs(options.analysis)]
+    tables += [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
     tables += [(f"plugin[{at}]", each.name) for at, each in enumerate(options.plugin)]
     tables = [("reports", name) for name in options.reports.jobs] + tables
     yield from _twice("name", "name", [(path, {"name": slug(name)}) for path, name in tables])

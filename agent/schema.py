@@ -49,7 +49,8 @@ FilePath = Annotated[Path, BeforeValidator(_as_path)]
 class Options(BaseModel):
     """Base of every options class: what the file says is what is meant, or it is a fault."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    # Built when first used: most are part of another one, or of a kind that this site does not have.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Fault(NamedTuple):

@@ -25,6 +25,8 @@ from agent import __version__
 from agent.alarming import Alarming
 from agent.alarms import Alarm, Alarms
 from agent.alarms.alarm import Words
+from agent.analysis.site import Analyses, Place
+from agent.analysis.site import Doors as AnalysisDoors
 from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
@@ -216,6 +218,9 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock, reporting: Repor
     zone = ZoneInfo(options.agent.timezone)
     found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
     found += [*command_jobs(options.job, zone, folder), *reporting.jobs(zone)]
+    analyses = _analyses(config, doors, clock)
+    found += analyses.jobs
+    analyses.declare(analyses.plan())
     jobs = Jobs(
         *(found, config.data_dir / JOBS_FILE, doors.publish),
         alarm=doors.alarm,
@@ -224,6 +229,22 @@ def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock, reporting: Repor
     )
     hub.declare(*groups, *jobs.groups)
     return jobs
+
+
+def _analyses(config: Config, doors: Doors, clock: Clock) -> Analyses:
+    """The analyses that are the agent's own."""
+    options = config.options
+    folders = (options.agent.tariff_dir,) if options.agent.tariff_dir else ()
+    place = Place(config.data_dir / "readings.db", config.data_dir, options.agent.timezone, folders)
+    main = (options.control.site_power_point or "").partition(".")[0]
+    return Analyses(
+        *(options.analysis, options.meter),
+        AnalysisDoors(doors.hub, doors.publish, doors.alarm, clock.now_s, lambda: clock.certain),
+        place,
+        tariff=options.tariff.id or "",
+        main=main,
+        outdoor=options.control.outdoor_point or "",
+    )
 
 
 def _to_alarms(alarms: Alarms) -> Callable[[Alert], None]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import cryptography.hazmat.bindings._rust  # noqa: F401 - before the agent hides it from PyJWT
 import pytest
 from hypothesis import settings
 

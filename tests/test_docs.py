@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from agent.alarms import AlarmsOptions
 from agent.alarms.outlets import CentreOptions, MailOptions, WebhookOptions
 from agent.alarms.rules import DeviationRule, ExpressionRule, LimitRule, RateRule, StaleRule, StateRule
+from agent.analysis.site import AnalysisOptions, MeterOptions
 from agent.config import AgentOptions, load
 from agent.control.options import ControlOptions, TariffOptions, UnitOptions
 from agent.control.options import RoomOptions as ControlRoomOptions
@@ -71,6 +72,8 @@ TABLES: list[type[BaseModel]] = [
     SmaDeviceOptions,
     ReportsOptions,
     JobOptions,
+    AnalysisOptions,
+    MeterOptions,
     ModbusTcpOptions,
     ModbusDeviceOptions,
     ControlOptions,

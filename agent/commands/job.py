@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from agent.analysis.site.options import built_in_jobs
 from agent.commands.terminal import EXIT_FAILED, EXIT_WELL, span, table
 from agent.config import Config, load
 from agent.plugins.options import PluginOptions
@@ -61,7 +62,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _jobs(config: Config) -> dict[str, When]:
     found: list[JobOptions | PluginOptions] = [*config.options.job, *config.options.plugin]
-    return {**{each.name: each for each in found}, **config.options.reports.jobs}
+    own = {each.name: each for each in found}
+    return {**built_in_jobs(config.options.analysis), **own, **config.options.reports.jobs}
 
 
 def _runs(config: Config) -> Runs:

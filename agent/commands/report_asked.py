@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from agent.analysis.meters import Meter, meters
+from agent.analysis.meters import Meter, Quantities, meters, quantity
+from agent.analysis.site.options import MeterOptions
 from agent.config import Config
 from agent.model import Group
 from agent.schema import Fault, FaultyFile
@@ -40,21 +41,49 @@ class Asking(Protocol):
 
 def chosen(maker: Asking, arguments: argparse.Namespace) -> tuple[list[Meter], bool]:
     """The meters, and whether they were named. FaultyFile: there is none of such a name."""
-    own = {device.name: device.label for line in maker.config.options.line for device in line.device}
-    stored = meters(maker.history.groups)
+    options, groups = maker.config.options, maker.history.groups
+    labels = {device.name: device.label for line in options.line for device in line.device}
+    said = {each.name: each for each in options.meter}
     # What a device is called may have changed since it was stored.
     known = {
-        name: replace(each, device=replace(each.device, label=own[name]))
-        for name, each in stored.items()
-        if name in own
+        name: as_said(replace(each, device=replace(each.device, label=labels[name])), said.get(name), groups)
+        for name, each in meters(groups).items()
+        if name in labels and not (name in said and said[name].skip)
     }
-    named: Sequence[str] = arguments.meter or maker.config.options.reports.meters
+    named: Sequence[str] = arguments.meter or options.reports.meters
     for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
             raise FaultyFile([Fault("--meter", "", f"no meter is named {name!r}{hint}")])
     return [known[name] for name in (named or known)], bool(arguments.meter)
+
+
+def as_said(meter: Meter, said: MeterOptions | None, groups: Sequence[Group]) -> Meter:
+    """With what `[[meter]]` says of its points; those that were never stored are none."""
+    if said is None:
+        return meter
+    points = {
+        point.name: point
+        for group in groups
+        if group.device.name == meter.device.name
+        for point in group.points
+    }
+
+    def given(names: Sequence[str] | None, otherwise: Quantities) -> Quantities:
+        if names is None:
+            return otherwise
+        return tuple(quantity(meter.device, points[name]) for name in names if name in points)
+
+    return replace(
+        meter,
+        voltage_v=given(said.voltage, meter.voltage_v),
+        line_voltage_v=given(said.line_voltage, meter.line_voltage_v),
+        active_power_w=given(said.power, meter.active_power_w),
+        reactive_power_var=given(said.reactive, meter.reactive_power_var),
+        frequency_hz=given([said.frequency] if said.frequency else None, meter.frequency_hz),
+        import_wh=given([said.energy] if said.energy else None, meter.import_wh),
+    )
 
 
 def _instant_ms(option: str, text: str, zone: ZoneInfo) -> int:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from agent.analysis.meters import Meter
 from agent.analysis.power_quality.limits import limits_on
+from agent.analysis.site.options import MeterOptions
 from agent.commands.report_asked import chosen, month_of, period, week_before
 from agent.commands.report_facts import site_facts
 from agent.config import Config
@@ -76,18 +77,19 @@ Work = Callable[[Maker, argparse.Namespace], AsyncIterator[Wanted]]
 
 async def _power_quality(maker: Maker, arguments: argparse.Namespace) -> AsyncIterator[Wanted]:
     period_ms = period(arguments, maker, week_before(maker.now_ms, maker.zone))
-    nominal_v = arguments.nominal_v or maker.config.options.reports.nominal_v
     limits = limits_on(datetime.fromtimestamp(period_ms[0] / 1000, maker.zone).date())
     found, named = chosen(maker, arguments)
     for at, meter in enumerate(found):
         progress = maker.part(at, len(found), meter.device.name)
+        said = _said(maker.config, meter)
         try:
             quality = await power_quality(
                 maker.history,
                 meter,
                 period_ms,
                 limits,
-                nominal_v=nominal_v,
+                nominal_v=arguments.nominal_v or (said.nominal_v if said else None),
+                between=said.between if said else None,
                 now_ms=maker.now_ms,
                 progress=progress,
             )
@@ -112,9 +114,10 @@ async def _energy(maker: Maker, arguments: argparse.Namespace) -> AsyncIterator[
     main = _main_meter(maker.config, found) if found else None
     for at, meter in enumerate(found):
         progress = maker.part(at, len(found), meter.device.name)
+        own = _price(maker.config, meter)
         try:
             used = await energy(
-                maker.history, meter, month, price, zone, now_ms=maker.now_ms, progress=progress
+                maker.history, meter, month, own, zone, now_ms=maker.now_ms, progress=progress
             )
         except NoReadings as nothing:
             await _without(maker, nothing, named=named)
@@ -167,9 +170,15 @@ async def _without(maker: Maker, nothing: NoReadings, *, named: bool) -> None:
     print(f"left out: {text}", file=sys.stderr)
 
 
-def _price(config: Config) -> Price:
-    tariff = config.options.tariff
-    return Price(load_tariff(tariff.id, _folders(config)) if tariff.id else None, tariff.price_brl_kwh)
+def _said(config: Config, meter: Meter) -> MeterOptions | None:
+    return next((each for each in config.options.meter if each.name == meter.device.name), None)
+
+
+def _price(config: Config, meter: Meter | None = None) -> Price:
+    """Of the site, or of a meter that has a tariff of its own."""
+    said, tariff = _said(config, meter) if meter else None, config.options.tariff
+    name = tariff.id if said is None or said.tariff is None else said.tariff
+    return Price(load_tariff(name, _folders(config)) if name else None, tariff.price_brl_kwh)
 
 
 def _folders(config: Config) -> tuple[Path, ...]:

@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from agent.confined import confine
-from agent.plugins import frames
 from agent.plugins.author import (
     MARK,
     Alarm,
@@ -32,6 +31,7 @@ from agent.plugins.author import (
     Refused,
     Submit,
 )
+from agent.schedule import frames
 
 TEXT_CHARS_MAX = 1500
 

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.model import NAN
-from agent.plugins import frames
 from agent.plugins.author import Refused, Seen
 from agent.plugins.messages import (
     Ask,
@@ -36,6 +35,7 @@ from agent.plugins.messages import (
     understood,
 )
 from agent.plugins.outline import Option
+from agent.schedule import frames
 from agent.schedule.child import Limits, Process, Stopped, run_child
 from agent.schedule.job import Outcome, Result, Turn, Work
 from agent.store.history import Columns, Steps

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from agent.plugins.frames import BadFrame
+from agent.schedule.frames import BadFrame
 
 TIME_MS_MAX = 2**53
 PointId = Annotated[str, Field(min_length=3, max_length=200)]
@@ -16,7 +16,7 @@ Time = Annotated[int, Field(ge=-TIME_MS_MAX, le=TIME_MS_MAX)]
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 class AskLatest(_Said):

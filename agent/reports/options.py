@@ -28,7 +28,6 @@ class ReportsOptions(Options):
         default_factory=lambda: list(LANGUAGES[:1])
     )
     meters: Annotated[list[Name], Field(max_length=100)] = Field(default_factory=list)
-    nominal_v: Annotated[float, Field(ge=50, le=50_000)] | None = None
     count_max: Annotated[int, Field(ge=2, le=10_000)] = 400
     size_max_mb: Annotated[int, Field(ge=4, le=10_000)] = 200
     time_s_max: Annotated[float, Field(ge=10, le=6 * 3600)] = 1800.0

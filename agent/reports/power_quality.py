@@ -109,11 +109,14 @@ class PowerQuality:
 class Gathering:
     """What is kept of the readings of one meter while they pass."""
 
-    def __init__(self, meter: Meter, limits: Limits, nominal_v: float | None = None) -> None:
+    def __init__(
+        self, meter: Meter, limits: Limits, nominal_v: float | None = None, between: Between | None = None
+    ) -> None:
         self._meter, self._limits = meter, limits
         self.nominal_v = nominal_v or 0.0
         self.nominal_is_assumed = nominal_v is None
         self.by_lines = not meter.voltage_v
+        self.between: Between = between or ("phase_phase" if self.by_lines else "phase_neutral")
         self.pace: Pace | None = None
         self.series = {
             name: IntervalSeries(limits.window.interval_ms, _channels(name, quantities))
@@ -177,13 +180,14 @@ async def power_quality(
     limits: Limits,
     *,
     nominal_v: float | None = None,
+    between: Between | None = None,
     now_ms: int,
     progress: Progress = lambda share: None,
 ) -> PowerQuality:
     """The indices of `meter` over the period, both ends on the grid of 10 minutes; readings that do not count
     are replaced by those of up to EXTENSION_DAYS_MAX days after it. NoReadings: there is no voltage."""
     from_ms, asked_to_ms = period_ms
-    gathering = Gathering(meter, limits, nominal_v)
+    gathering = Gathering(meter, limits, nominal_v, between)
     await _gather(readings, gathering, meter.ids(*NAMES), period_ms, progress)
     if not gathering.readings or not gathering.nominal_v:
         raise NoReadings(f"{meter.device.name}: no voltage is stored of this period")
@@ -235,7 +239,6 @@ def _judged(
     gathering: Gathering, meter: Meter, limits: Limits, times_ms: tuple[int, int, int]
 ) -> PowerQuality:
     from_ms, to_ms, asked_to_ms = times_ms
-    between: Between = "phase_phase" if gathering.by_lines else "phase_neutral"
     grids = {name: each.on_grid(from_ms, to_ms) for name, each in gathering.series.items()}
     grid = grids["line_voltage_v" if gathering.by_lines else "voltage_v"]
     rows = grid.start_ms.size
@@ -244,7 +247,7 @@ def _judged(
     covered = np.asarray(coverage >= limits.window.coverage_min, dtype=np.bool_)
     expurgated = flagged(grid.start_ms, gathering.events, limits)
     valid = covered & ~expurgated
-    band = band_of(gathering.nominal_v, between, limits)
+    band = band_of(gathering.nominal_v, gathering.between, limits)
     unbalance_percent = _unbalance(meter, {name: each.rms for name, each in grids.items()}, nothing_1)
     thd = grids["thd_voltage_percent"].rms if "thd_voltage_percent" in grids else nothing
     seen = {name: grids[name].mean[:, 0] if name in grids else nothing_1 for name in NAMES[3:]}
@@ -260,7 +263,7 @@ def _judged(
         pace=gathering.pace or Pace(0.0, 1000.0),
         nominal_v=gathering.nominal_v,
         nominal_is_assumed=gathering.nominal_is_assumed,
-        between=between,
+        between=gathering.between,
         band=band,
         start_ms=grid.start_ms,
         voltage_v=np.where(covered[:, None], grid.rms, np.nan),

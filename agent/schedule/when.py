@@ -30,13 +30,13 @@ class Schedule(Protocol):
 
 
 class Every:
-    """At whole multiples of `step_s` since 1970, so that a restart changes nothing."""
+    """At whole multiples of `step_s` since 1970 and `late_s` more, so that a restart changes nothing."""
 
-    def __init__(self, step_s: float) -> None:
-        self._step_ms = round(step_s * 1000)
+    def __init__(self, step_s: float, late_s: float = 0.0) -> None:
+        self._step_ms, self._late_ms = round(step_s * 1000), round(late_s * 1000)
 
     def after(self, time_ms: int) -> int | None:
-        return (time_ms // self._step_ms + 1) * self._step_ms
+        return ((time_ms - self._late_ms) // self._step_ms + 1) * self._step_ms + self._late_ms
 
 
 class Once:

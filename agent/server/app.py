@@ -48,9 +48,9 @@ from agent.server.route import Route
 from agent.server.routes import Handlers, table
 from agent.server.setting import Setting
 from agent.server.steering import Steering
-from agent.server.tls import Certificates, names_of_this_box, own_context
 from agent.server.websocket import Sockets
 from agent.store import Store
+from agent.tls import Certificates, names_of_this_box, own_context
 
 log = logging.getLogger(__name__)
 

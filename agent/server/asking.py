@@ -18,13 +18,13 @@ from agent.server.times import iso, time_ms
 class Query(BaseModel):
     """Base of the parameters of a route: texts, as a URL has them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Body(BaseModel):
     """Base of the bodies of routes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _instant(text: str) -> str:

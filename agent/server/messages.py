@@ -30,7 +30,7 @@ Stream = Literal["commands", "alarms"]
 class Said(BaseModel):
     """What a client says: strict types, no unknown key."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Auth(Said):
@@ -141,7 +141,7 @@ REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
 class Answer(BaseModel):
     """What the server says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Welcome(Answer):

@@ -35,7 +35,7 @@ class SiteChange(Body):
 class LineChange(Body):
     """The keys of a `[[line]]` but `name`, as in the configuration file; `device` for a new one only."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     driver: Annotated[str, Field(max_length=64)]
 
@@ -43,7 +43,7 @@ class LineChange(Body):
 class DeviceChange(Body):
     """`line`: which line it is on. The rest: the keys of a `[[line.device]]` but `name`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     line: Annotated[str, Field(max_length=64)]
     profile: Annotated[str, Field(max_length=64)]

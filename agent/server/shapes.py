@@ -10,13 +10,13 @@ from agent.server.messages import CommandNews, LiveReading
 
 
 class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Loose(BaseModel):
     """An object that may grow."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
 
 class Fault(Shape):

@@ -15,6 +15,7 @@ from agent.model import Group
 from agent.store import layout
 from agent.store.history import Columns, History, ReadingSteps, Steps
 from agent.store.ledger import HOUR_MS, LedgerRow, row_of, unpack
+from agent.store.news import News, news
 from agent.store.rescue import decoding
 from agent.store.sealed import Sealed
 
@@ -35,6 +36,7 @@ class Onlooker:
         with _readable(file), closing(self._sealed.connect()) as db, decoding():
             rows = db.execute("SELECT id, device, name, layout FROM point_group")
             groups.update((key, layout.decode(*described)) for key, *described in rows)
+        self._file, self._keyed = file, groups
         self.groups = list(groups.values())
         self.points = {name for group in self.groups for name in group.point_ids}
         self.ledger = SeenLedger(file, self._sealed)
@@ -53,6 +55,13 @@ class Onlooker:
     ) -> AsyncGenerator[Steps, None]:
         """See `Store.downsample`."""
         return self._history.steps(set(points), (from_ms, to_ms), step_ms)
+
+    def news(self, after: int) -> News:
+        """What came after the reading numbered `after`."""
+        with _readable(self._file), closing(self._sealed.connect()) as db:
+            last_seq, from_ms = news(db, after)
+        # A group that is younger than this onlooker is the next one's.
+        return News(last_seq, {self._keyed[key]: at for key, at in from_ms.items() if key in self._keyed})
 
     async def span_ms(self) -> tuple[int, int] | None:
         """See `Store.span_ms`."""

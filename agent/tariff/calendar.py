@@ -10,11 +10,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from functools import lru_cache
 
-import holidays
 import numpy as np
 from dateutil.easter import easter
 
 from agent.localtime import DAY_MS, EPOCH_WEEKDAY, Bools, Ints, date_of, day_number
+from agent.tariff.brazil import holidays
 from agent.tariff.options import HolidayOptions
 
 YEARS_KEPT_MAX = 64

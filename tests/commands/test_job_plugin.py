@@ -141,7 +141,7 @@ async def test_without_an_agent_at_work_it_is_said(tmp_path: Path, free_port: Ca
     ended = await command("job", "run", "config.toml", "prices", folder=tmp_path)
     assert (ended.code, "no agent is at work here" in ended.errors) == (1, True)
     ended = await command("job", "pause", "config.toml", "pries", folder=tmp_path)
-    assert (ended.code, "no such job; known: prices" in ended.errors) == (1, True)
+    assert (ended.code, "no such job; known: analysis, analysis-learn, prices" in ended.errors) == (1, True)
     ended = await command("job", "pause", "config.toml", "prices", folder=tmp_path)
     assert (ended.code, "the agent makes it when it starts" in ended.errors) == (1, True)
     assert not (tmp_path / "data").exists()

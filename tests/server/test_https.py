@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from agent.server import ServerOptions
-from agent.server.tls import Certificates
+from agent.tls import Certificates
 from tests.server.conftest import PASSWORD, Site, StartSite, basic, meter
 from tests.server.test_attacks import address
 from tests.server.test_websocket import said, subscribe

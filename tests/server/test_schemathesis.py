@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from agent.config import Config
 from agent.configuring import Configuring, Sheets
+from agent.reporting import Reporting
+from agent.reports.options import ReportsOptions
 from tests.server.conftest import HVAC, METER, SENSOR, START_MS, StartSite, meter, sensor
 from tests.server.rest import admin
 

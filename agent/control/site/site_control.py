@@ -23,8 +23,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from agent.control.apart import Apart
 from agent.control.history import History
-from agent.control.linear import solver
 from agent.control.loop import Loop, learned
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.control.plan import Solve
@@ -54,6 +54,7 @@ RECORD_FILE = "control.db"
 NIGHT_H = 2
 NIGHT_CHECK_S = 60.0
 STUCK_CYCLES = 5
+PLANS_S_MAX = 30.0  # with the start of the process that makes them
 FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
 AHEAD_S = 5400.0
 
@@ -108,7 +109,8 @@ class SiteControl:
         self._wanted = Wanted(rooms, control, tariff, tariff_folders)
         free = HolidayOptions(state=control.holiday_state, extra=control.holidays_extra)
         self._outlooks = Outlooks(self._wanted.terms(), self._zone, free)
-        self._solver = Timed(solve or solver())
+        self._apart = Apart()
+        self._solver = Timed(solve) if solve else Timed(self._apart, PLANS_S_MAX)
         self._loop = Loop(self._wanted.rooms(), self._solver, learns=False)
         self._groups = groups_of(rooms, control.cycle_s)
         self._sight = Sight(doors.groups, doors.latest, points_of(rooms, control))
@@ -277,7 +279,10 @@ class SiteControl:
         """In a thread: numpy and the solver take as long as they take."""
         outlook = self._outlooks.at(now_ms)
         self._solver.reset()
-        return outlook, self._loop.cycle(now_ms, observed, outlook)
+        try:
+            return outlook, self._loop.cycle(now_ms, observed, outlook)
+        finally:
+            self._apart.rest()
 
     def _say(self, decisions: Sequence[Decision]) -> None:
         before = {(each.room, each.unit): each.rung for each in self._now.decisions}

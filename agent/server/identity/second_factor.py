@@ -23,7 +23,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pyotp
-import segno
 
 from agent.database import Database
 
@@ -54,11 +53,15 @@ class Enrolment(NamedTuple):
 
     def svg(self) -> str:
         """The QR code for a page: attributes only, no styles, as our CSP wants it."""
+        import segno  # noqa: PLC0415 - rarely needed
+
         code: str = segno.make(self.uri, error="m").svg_inline(border=4, light="#fff", omitsize=True)
         return code
 
     def terminal(self) -> str:
         """The QR code for a terminal."""
+        import segno  # noqa: PLC0415 - rarely needed
+
         out = io.StringIO()
         segno.make(self.uri, error="l").terminal(out, border=2, compact=True)
         return out.getvalue()

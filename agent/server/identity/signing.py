@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orjson
-from jwt.utils import base64url_decode, base64url_encode
 
-from agent.server.identity.private import create_once, read_private, replace_private
+from agent.private import create_once, read_private, replace_private
+from agent.server.identity.plain_jwt import base64url_decode, base64url_encode
 
 ALGORITHM = "HS256"
 KEY_BYTES = 32
@@ -73,7 +73,12 @@ def _key(jwk: dict[str, object]) -> SigningKey:
 
 def _written(keys: Sequence[SigningKey]) -> bytes:
     jwks = [
-        {"kty": "oct", "alg": ALGORITHM, "kid": key.name, "k": base64url_encode(key.secret).decode()}
+        {
+            "kty": "oct",
+            "alg": ALGORITHM,
+            "kid": key.name,
+            "k": base64url_encode(key.secret).decode(),
+        }
         | ({} if key.until_s is None else {"until_s": key.until_s})
         for key in keys
     ]

@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-import jwt
-
 from agent.server.identity.permissions import Role
+from agent.server.identity.plain_jwt import jwt
 from agent.server.identity.sessions import Renewal
 from agent.server.identity.signing import ALGORITHM, SigningKey, SigningKeys
 from agent.server.identity.users import User

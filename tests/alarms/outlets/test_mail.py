@@ -19,7 +19,7 @@ from agent.alarms import Alarm, Change, Event, Priority, Words
 from agent.alarms.outlets import Mail, MailOptions
 from agent.alarms.outlets.mail import LINES_MAX, compose
 from agent.schema import FaultyFile, validate
-from agent.server.tls.authority import Certificates
+from agent.tls.authority import Authority
 from agent.uplink import secret
 from tests.alarms.outlets.box import following, writing
 from tests.alarms.site import START_MS, alarm
@@ -182,7 +182,7 @@ def check(server: SMTP, session: Session, envelope: Envelope, mechanism: str, au
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_a_login_over_tls(tmp_path: Path, free_port: Callable[[], int], security: str) -> None:
     port = free_port()
-    certificates = Certificates(tmp_path / "tls", lambda: ["127.0.0.1"])
+    certificates = Authority(tmp_path / "tls", lambda: ["127.0.0.1"])
     context = await asyncio.to_thread(certificates.open)
     authority, password = tmp_path / "ca.pem", tmp_path / "password"
     authority.write_bytes(certificates.ca_pem)

@@ -1,4 +1,4 @@
-"""How the agent and a plug-in's process talk: frames over a pipe, each with two lengths in front of it.
+"""How the agent and a child that works for it talk: frames over a pipe, each with two lengths in front of it.
 
 `<II`: bytes of the head (JSON), bytes of the body (raw little-endian numbers, from the agent only). Both have
 a limit, so that neither side can be made to hold more. Every question has one answer; a history is answered
@@ -57,7 +57,7 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 
 
 def read(file: BinaryIO) -> Frame | None:
-    """The plug-in's side: a frame, None at the end of it all."""
+    """The child's side: a frame, None at the end of it all."""
     raw = file.read(_LENGTHS.size)
     if len(raw) < _LENGTHS.size:
         return None

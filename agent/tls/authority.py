@@ -6,7 +6,9 @@ Rules.
    that trusting it does not mean trusting it about the rest of the world.
 2. The server certificate is renewed before it ends, when the clock turns out to be elsewhere, and when
    the box gets another name or address; open connections stay.
-3. Keys lie in files of mode 0600 and are never sent anywhere. TLS 1.2 with forward secrecy, or 1.3.
+3. Keys lie in files of mode 0600 and are never sent anywhere.
+4. `cryptography` weighs 10 MB for a minute's work in a year: the agent runs this module as a program
+   (`certificates.py`) and never imports it.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from __future__ import annotations
 import ipaddress
 import logging
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.server.identity.private import read_private, replace_private
+from agent.private import read_private, replace_private
+from agent.tls.addresses import normal
+from agent.tls.context import TlsError, own_context
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +40,11 @@ LIFE = timedelta(days=397)  # what browsers take
 BACKDATED = timedelta(days=2)  # a client's clock may be behind ours
 RENEW_BEFORE = timedelta(days=30)
 LOCAL_NAMES = ("localhost", "local", "lan", "home.arpa", "internal", "intranet")
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!SHA1"
 
 _CURVE = ec.SECP256R1
 
 
-class TlsError(OSError):
-    """Certificates that cannot be used; the text says which and why."""
-
-
-class Certificates:
+class Authority:
     """The box's own, in `folder`. `clock` is Unix time in seconds, `names` asks what they must cover."""
 
     def __init__(
@@ -89,6 +90,19 @@ class Certificates:
         """What clients install to trust this box; no secret."""
         return self.ca.public_bytes(serialization.Encoding.PEM)
 
+    def made(self) -> dict[str, object]:
+        """What there is to know about them once they are `open`; JSON."""
+        if self._leaf is None:
+            raise RuntimeError("not open")
+        names = self._leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {
+            "ca_pem": self.ca_pem.decode(),
+            "fingerprint": self.fingerprint,
+            "names": sorted({str(each.value) for each in names} | set(self._wanted())),
+            "from_s": self._leaf.not_valid_before_utc.timestamp(),
+            "renew_s": (self._leaf.not_valid_after_utc - RENEW_BEFORE).timestamp(),
+        }
+
     def _authority(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key_file, file = self._folder / "ca.key", self._folder / "ca.pem"
         if not (key_file.exists() and file.exists()):
@@ -128,7 +142,7 @@ class Certificates:
 
     def _wanted(self) -> list[str]:
         """Names and addresses that should be covered, each in the one way certificates write it."""
-        return list(dict.fromkeys(_normal(each) for each in self._names()))
+        return list(dict.fromkeys(normal(each) for each in self._names()))
 
     def _names_now(self) -> list[str]:
         """Those of them that the authority may sign."""
@@ -150,20 +164,6 @@ class Certificates:
         replace_private(self._folder / "server.pem", pem)
         self._leaf = leaf
         log.info("https: certificate for %s until %s", ", ".join(names), leaf.not_valid_after_utc.date())
-
-
-def own_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A server's context with the chain in `certificate`. OSError, or TlsError, if it cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    try:
-        # Without a password function OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(certificate, key, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        raise TlsError(f"{certificate}, {key}: expected a certificate and its key in PEM: {error}") from error
-    return context
 
 
 def _ca(key: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.Certificate:
@@ -241,14 +241,6 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _normal(name: str) -> str:
-    """`fd00::0002` as `fd00::2`, `Caixa.Exemplo` as `caixa.exemplo`, `ção.lan` as `xn--...`."""
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name.encode("idna").decode("ascii").lower().removesuffix(".")
-
-
 def _hosts(names: Iterable[str]) -> list[str]:
     return [each for each in names if isinstance(_alternative(each), x509.DNSName)]
 
@@ -257,3 +249,31 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+class _Gathered(logging.Handler):
+    """What is said here, for the log of the process that asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append((record.levelno, record.getMessage()))
+
+
+def main() -> None:
+    """As a program: `{"folder", "names", "now_s"}` in, what `certificates.Made` holds out, as JSON."""
+    asked, gathered = orjson.loads(sys.stdin.buffer.read()), _Gathered()
+    logging.basicConfig(level=logging.INFO, handlers=[gathered])
+    authority = Authority(Path(asked["folder"]), lambda: asked["names"], lambda: float(asked["now_s"]))
+    try:
+        authority.open()
+        answer = {"made": authority.made(), "said": gathered.said}
+    except OSError as error:
+        answer = {"error": str(error), "said": gathered.said}
+    sys.stdout.buffer.write(orjson.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

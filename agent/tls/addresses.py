@@ -53,3 +53,11 @@ def _ipv6() -> list[str]:
         return []
     addresses = [ipaddress.IPv6Address(bytes.fromhex(line.split()[0])) for line in lines]
     return [str(address) for address in addresses if not address.is_link_local]
+
+
+def normal(name: str) -> str:
+    """`fd00::0002` as `fd00::2`, `Caixa.Exemplo` as `caixa.exemplo`, `ção.lan` as `xn--...`."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.encode("idna").decode("ascii").lower().removesuffix(".")

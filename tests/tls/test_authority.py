@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from agent.server.tls import Certificates, TlsError, names_of_this_box
+from agent.tls import TlsError, names_of_this_box
+from agent.tls.authority import Authority
 from tests.server.conftest import Clock
 
 NAMES = ["localhost", "box", "box.local", "127.0.0.1", "192.168.0.7"]
 DAY_S = 86400
 
 
-def certificates(folder: Path, clock: Clock, names: list[str] | None = None) -> Certificates:
-    return Certificates(folder / "tls", lambda: NAMES if names is None else names, clock)
+def certificates(folder: Path, clock: Clock, names: list[str] | None = None) -> Authority:
+    return Authority(folder / "tls", lambda: NAMES if names is None else names, clock)
 
 
 def leaf(folder: Path) -> x509.Certificate:
