@@ -23,6 +23,11 @@ class Wish(NamedTuple):
     month: str = ""
 
     @property
+    def asked(self) -> dict[str, str]:
+        """What was said, for the audit log."""
+        return {key: value for key, value in self._asdict().items() if value}
+
+    @property
     def words(self) -> list[str]:
         """As options of `uicps-agent report`; what a person typed is never taken for an option."""
         given = {"meter": self.meter, "from": self.begin, "to": self.end, "month": self.month}

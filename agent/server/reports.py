@@ -76,7 +76,7 @@ class ReportRoutes:
             making = reports.ask(wish, who)
         except ReportRefused as refused:
             raise Refused(429, "busy", str(refused), {"Retry-After": "60"}) from None
-        self._note("report.make", who=who, peer=request.remote, **wish._asdict())
+        self._note("report.make", who=who, peer=request.remote, asked=wish.asked)
         return json_reply(making, 202)
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:

@@ -19,6 +19,8 @@ from agent.alarms import AlarmRefused
 from agent.dispatch import Dispatch
 from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Reading, Writable
+from agent.reporting import Reporting
+from agent.reports.options import ReportsOptions
 from agent.server import Role, Server, ServerOptions
 from agent.server.parts import Parts
 from agent.store import Store
@@ -129,6 +131,7 @@ class Office:
         self.bell = Bell()
         self.dispatch = Dispatch(self.hub.groups, self._write)
         self.status: dict[str, object] = {"healthy": True, "clock_trusted": True, "uptime_s": 5400}
+        self.reports = Reporting(folder / "config.toml", folder / "data", ReportsOptions())
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -139,7 +142,7 @@ class Office:
         await self.store.register(self.hub.groups)
         self._past()
         self.server = await stack.enter_async_context(self._server())
-        for work in (self.store.run, self.dispatch.run, self._publish):
+        for work in (self.store.run, self.dispatch.run, self.reports.run, self._publish):
             stack.push_async_callback(_ended, asyncio.create_task(work()))
         return self
 
@@ -157,7 +160,7 @@ class Office:
             hasher=CHEAP,
             alarm=lambda code, text: None,
             alarms=cast(Any, self.bell),
-            parts=Parts(dispatch=self.dispatch),
+            parts=Parts(dispatch=self.dispatch, reports=self.reports),
         )
 
     async def user(self, name: str = "ana", role: Role = Role.ADMIN) -> None:

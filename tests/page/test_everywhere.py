@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.page.conftest import Office, Visitor
 
-VIEWS = ("live", "plot", "climate", "alarms", "export", "status")
+VIEWS = ("live", "plot", "climate", "alarms", "export", "reports", "status")
 STYLE = Path(__file__).parent.parent.parent / "web" / "src" / "style.css"
 TITLES = {
     "pt-BR": [
@@ -19,6 +19,7 @@ TITLES = {
         "Climatização e comandos",
         "Alarmes",
         "Baixar histórico",
+        "Relatórios",
         "Estado do agente",
     ],
     "en-GB": [
@@ -27,6 +28,7 @@ TITLES = {
         "Air conditioning and commands",
         "Alarms",
         "Download history",
+        "Reports",
         "How the agent is",
     ],
 }

@@ -8,12 +8,13 @@ import { Download } from "./download.js";
 import { $ } from "./element.js";
 import { Image } from "./image.js";
 import { Plot } from "./plot.js";
+import { Reports } from "./reports.js";
 import { Refusal, Session } from "./session.js";
 import { Live } from "./socket.js";
 import { Status } from "./status.js";
 import { chooseLanguage, known, language, t, translate } from "./text.js";
 
-const VIEWS = ["live", "plot", "climate", "alarms", "export", "status"];
+const VIEWS = ["live", "plot", "climate", "alarms", "export", "reports", "status"];
 
 const session = new Session();
 const live = new Live(session);
@@ -23,6 +24,7 @@ const devices = new Devices($("devices"), $("nothing"), image, plot);
 const climate = new Climate(live, image);
 const alarms = new Alarms(session);
 const download = new Download(session);
+const reports = new Reports(session);
 const status = new Status(session);
 const factor = new Factor(session, () => {
   live.stop();
@@ -45,7 +47,7 @@ function writeAll() {
   $("language").value = language;
   writeLink();
   status.write();
-  for (const each of [devices, plot, climate, alarms, download, factor]) each.rewrite();
+  for (const each of [devices, plot, climate, alarms, download, reports, factor]) each.rewrite();
   writeTitle();
 }
 
@@ -71,6 +73,7 @@ function turn() {
   }
   plot.look(name === "plot");
   download.look(name === "export");
+  reports.look(name === "reports");
   climate.tick();
   devices.tick();
   writeTitle();
@@ -90,7 +93,7 @@ function enter() {
 function leave(reason) {
   live.stop();
   factor.close();
-  for (const each of [devices, climate, alarms, download, image, status]) each.clear();
+  for (const each of [devices, climate, alarms, download, reports, image, status]) each.clear();
   $("site").hidden = $("views").hidden = $("sign-out").hidden = $("factor-open").hidden = true;
   $("login").hidden = false;
   $("totp-ask").hidden = true;
@@ -145,11 +148,11 @@ live.addEventListener("state", (event) => {
 });
 live.addEventListener("points", (event) => {
   image.show(event.detail);
-  for (const each of [devices, plot, climate, download]) each.show(event.detail);
+  for (const each of [devices, plot, climate, download, reports]) each.show(event.detail);
   devices.take({ readings: image.readings });
 });
 live.addEventListener("welcome", (event) => {
-  for (const each of [image, climate, alarms]) each.welcome(event.detail);
+  for (const each of [image, climate, alarms, reports]) each.welcome(event.detail);
   plot.again();
 });
 live.addEventListener("readings", (event) => {
