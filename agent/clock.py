@@ -104,10 +104,13 @@ class Clock:
         """Never stamp at or before `floor_s`, the last stamp of an earlier run, nor shift anything there.
 
         `first_boot_s`: since boot, the first stamp of an earlier run that is still shifted with ours. Called
-        once, before anything is stamped; a `floor_s` that is BEHIND_S_MAX ahead does not hold.
+        once for each folder that was stamped in; a `floor_s` that is BEHIND_S_MAX ahead does not hold.
         """
         offset_s = self.now_s() - self._boot_s()
-        self._floor_s, self._first_s = floor_s, min(self._first_s, first_boot_s + offset_s)
+        self._floor_s, self._first_s = (
+            max(self._floor_s, floor_s),
+            min(self._first_s, first_boot_s + offset_s),
+        )
         if self.trusted:
             self._keep_floor()
 

@@ -9,13 +9,17 @@ Rules.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from agent.dispatch import Dispatch
-from agent.drivers import Driver, LineOptions
+from agent.drivers import Driver, LineOptions, Remembering
+from agent.drivers.modbus.options import ModbusRtuOptions, ModbusRtuTcpOptions, ModbusTcpOptions
+from agent.drivers.serial.line import SerialLinesOptions
 from agent.hub import Hub, Listener
 from agent.model import Group
 from agent.supervise import Backoff, supervise, to_its_end
@@ -43,6 +47,18 @@ class Lines:
     def groups(self) -> list[Group]:
         return [group for line in self.drivers for group in line.groups]
 
+    @property
+    def ports(self) -> dict[str, str]:
+        """The serial port of each line that has one, by the line's name."""
+        lines = [each for each in self._options if isinstance(each, ModbusRtuOptions | SerialLinesOptions)]
+        return {each.name: each.port for each in lines}
+
+    @property
+    def hosts(self) -> dict[str, tuple[str, int]]:
+        """Host and port of each line that talks to one, by the line's name."""
+        lines = [each for each in self._options if isinstance(each, ModbusTcpOptions | ModbusRtuTcpOptions)]
+        return {each.name: (each.host, each.port) for each in lines}
+
     async def write(self, device: str, point: str, value: float) -> None:
         """Through the line that the device is on. ValueError if it is on none."""
         for line in self.drivers:
@@ -50,6 +66,12 @@ class Lines:
                 await line.write(device, point, value)
                 return
         raise ValueError(f"{device}: it is on no line any more")
+
+    async def move(self, state_dir: Path) -> None:
+        """What lines must remember over a restart is in `state_dir` from now on. OSError: it cannot be."""
+        for line in self.drivers:
+            if isinstance(line, Remembering):
+                await line.move(state_dir)
 
     def begin(
         self, publish: Listener, hub: Hub, dispatch: Dispatch, register: Register, changed: Callable[[], None]
@@ -60,16 +82,40 @@ class Lines:
 
     async def run(self) -> None:
         """All lines, for ever."""
-        async with asyncio.TaskGroup() as self._running:
+        async with asyncio.TaskGroup() as running:
+            self._running = running
             for line in self.drivers:
                 self._start(line)
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._running = None  # who comes back now is not started any more
 
     async def change(self, options: Sequence[LineOptions], profiles: Mapping[str, BaseModel]) -> list[str]:
         """Have the lines of `options`; the names of those that were stopped, started or both."""
         touched: list[str] = []
         await to_its_end(self._change(list(options), dict(profiles), touched))
         return touched
+
+    @asynccontextmanager
+    async def resting(self, names: Collection[str], now_ms: Callable[[], int]) -> AsyncIterator[None]:
+        """Have these lines rest meanwhile, their groups not available: someone else needs the wire."""
+        async with self._changing:
+            resting = [line for line in self.drivers if line.name in names]
+            for line in resting:
+                await self._cancel(line)
+                self._publish([group.bad(now_ms()) for group in line.groups])
+        try:
+            yield
+        finally:
+            await to_its_end(self._go_on(resting))
+
+    async def _go_on(self, resting: Sequence[Driver]) -> None:
+        """Take up again what has not been exchanged meanwhile."""
+        async with self._changing:
+            for line in resting:
+                if line in self.drivers and line.name not in self._tasks:
+                    self._start(line)
 
     async def _change(
         self, options: list[LineOptions], profiles: dict[str, BaseModel], touched: list[str]
@@ -104,9 +150,12 @@ class Lines:
     async def _stop(self, line: Driver) -> None:
         devices = {group.device.name for group in line.groups}
         await self._dispatch.forget(devices)
+        await self._cancel(line)
+        for group in line.groups:
+            self._hub.forget(group)
+
+    async def _cancel(self, line: Driver) -> None:
         task = self._tasks.pop(line.name, None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        for group in line.groups:
-            self._hub.forget(group)

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 NAN = math.nan
+HOUR_MS = 3_600_000
 STEP_TOLERANCE = 1e-6
 
 

@@ -30,19 +30,20 @@ from agent.analysis.site import Doors as AnalysisDoors
 from agent.centre import requests
 from agent.clock import Clock, since_boot_s
 from agent.config import Config
-from agent.configuring import Configuring, Sheets
 from agent.dispatch import Dispatch
-from agent.drivers import Driver, open_line
+from agent.drivers import Driver
+from agent.field import Field
 from agent.health import Health
 from agent.hub import Hub, Listener
-from agent.lines import LINE_BACKOFF, Lines
+from agent.lan import announcing, parts_of
+from agent.lines import LINE_BACKOFF
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
 from agent.reporting import Reporting
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
-from agent.server import Parts, Server
+from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
@@ -60,8 +61,10 @@ log = logging.getLogger(__name__)
 class Service:
     """The running agent. `run` returns after SIGTERM, SIGINT or `stop`."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, field: Field | None = None) -> None:
+        """`field` is one that is entered already, and stays when this service moves; else it has its own."""
+        self._config, self._field = config, field
+        self.store: Store | None = None
         self._reporting = Reporting(config.file, config.data_dir, config.options.reports)
         self._stopping = asyncio.Event()
         self._health: Health | None = None
@@ -74,12 +77,18 @@ class Service:
         """What `/api/v1/status` answers; empty before the start."""
         return self._health.status() if self._health else {}
 
+    @property
+    def field(self) -> Field:
+        """What it serves; once it runs."""
+        assert self._field is not None  # noqa: S101
+        return self._field
+
     def stop(self) -> None:
         """End `run` in good order."""
         self._stopping.set()
 
     def move(self) -> None:
-        """End `run` like `stop`, to be run again in another folder: the process stays."""
+        """End `run` to be run again in another folder: process and field stay as they are."""
         self.moves = True
         self.stop()
 
@@ -90,33 +99,31 @@ class Service:
         """
         _on_signals(self.stop)
         _raise_file_limit()
+        if self._field is not None:
+            await self._run(self._field, ready)
+            return
+        async with Field(self._config) as self._field:
+            await self._run(self._field, ready)
+
+    async def _run(self, field: Field, ready: Callable[[], Awaitable[None]] | None) -> None:
         options = self._config.options
-        clock = Clock(options.agent.trust_clock)
-        state_dir = self._config.data_dir / "lines"
-        lines = Lines(
-            lambda line, profiles: open_line(line, profiles, state_dir, clock.now_s, lambda: clock.certain),
-            *(options.line, self._config.profiles),
-        )
-        hub = Hub(lines.groups)
+        clock, lines, hub, dispatch = field.clock, field.lines, field.hub, field.dispatch
         async with AsyncExitStack() as stack:
             stack.enter_context(alone_in(self._config.data_dir))
             store = await stack.enter_async_context(
                 Store(self._config.data_dir / "readings.db", options.store, in_memory=self._config.in_memory)
             )
-            hub.listen(store.append)
+            self.store = store
+            stack.callback(hub.listen(store.append))
             uplink_dir = self._config.data_dir / "uplinks"
             uplinks = open_uplinks(options.uplink, store, uplink_dir, options.agent.site)
             await store.register(hub.groups)
             timekeeper = Timekeeper(clock, store, hub)
-            await timekeeper.begin()
+            await timekeeper.begin(go_on=self._config.data_dir not in field.stamped)
+            field.stamped.add(self._config.data_dir)
             publish = timekeeper.publish
-            rests = _rests(self._config)
-            guard = rests.wait_s if rests else _no_rest
-            dispatch = Dispatch(hub.groups, lines.write, now_s=clock.now_s, guard=guard)
-            if rests:
-                dispatch.listen(rests.heard)
             control = _control(
-                self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=rests
+                self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=field.rests
             )
             health = Health(
                 *(publish, hub, store, lines.drivers, uplinks),
@@ -130,7 +137,6 @@ class Service:
                 hub.declare(*control.groups)
             settings = control.settings if control else {}
             await _let_talk(uplinks, uplink_dir, hub, dispatch, health, obeyed=settings)
-            lines.begin(publish, hub, dispatch, store.register, health.relist)
             self._health = health
             alarming = await stack.enter_async_context(
                 Alarming(
@@ -151,7 +157,9 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=_parts(self._config.file, dispatch, lines, self._reporting),
+                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(
+                    reports=self._reporting
+                ),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -164,15 +172,16 @@ class Service:
                 server.url,
             )
             server.announce()
+            field.serve(publish, store.register, health.relist)
             works: dict[str, Callable[[], Awaitable[None]]] = {
                 "store": store.run,
                 "clock": timekeeper.run,
                 "health": health.run,
-                "dispatch": dispatch.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
                 "jobs": jobs.run,
                 "reports": self._reporting.run,
-                "lines": lines.run,
+                **announcing(options, server.url),
+                "field": field.run,
                 **alarming.works,
                 **{f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks},
                 **({"control": control.run} if control else {}),
@@ -188,26 +197,26 @@ class Service:
                 "watchdog": Watchdog(self._notifier, signs, health.summary).run,
                 "status": partial(_status_file, StatusFile(health.status)),
             }
-            await self._run_until_stopped(works, dispatch, control)
+            await self._run_until_stopped(works, field, control)
 
     async def _run_until_stopped(
         self,
         works: Mapping[str, Callable[[], Awaitable[None]]],
-        dispatch: Dispatch,
+        field: Field,
         control: SiteControl | None,
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
             await self._stopping.wait()
-            log.info("stopping")
-            if not self.moves:
+            if self.moves:
+                field.pause()
+            else:
+                log.info("stopping")
                 self._notifier.send(STOPPING=1)
-            # The lines are still up: what was commanded is given back before they go.
-            if control is not None:
-                running["control"].cancel()
-                await control.leave()
-            running["dispatch"].cancel()
-            await dispatch.relinquish()
+                if control is not None:
+                    running["control"].cancel()
+                    await control.leave()
+                await field.leave()
             for task in running.values():
                 task.cancel()
 
@@ -305,19 +314,6 @@ async def _let_talk(
             )
 
 
-def _no_rest(_point: str, _value: float) -> float:
-    return 0.0
-
-
-def _rests(config: Config) -> Rests | None:
-    """The guard of the units' rest, if there are rooms: who has none does not carry numpy."""
-    if not config.options.room:
-        return None
-    from agent.control.site import Rests  # noqa: PLC0415
-
-    return Rests(config.options.room)
-
-
 def _control(
     config: Config, *, hub: Hub, dispatch: Dispatch, clock: Clock, publish: Listener, rests: Rests | None
 ) -> SiteControl | None:
@@ -349,20 +345,6 @@ def _control(
 
 def _devices(line: Driver) -> list[str]:
     return list(dict.fromkeys(group.device.name for group in line.groups))
-
-
-def _parts(file: Path, dispatch: Dispatch, lines: Lines, reporting: Reporting) -> Parts:
-    change = (file, _changer(lines), asyncio.Lock())
-    return Parts(dispatch, configuration=Configuring(*change), profiles=Sheets(*change), reports=reporting)
-
-
-def _changer(lines: Lines) -> Callable[[Config], Awaitable[list[str]]]:
-    """Makes the running lines like a configuration; the rest of it holds from the next start on."""
-
-    async def change(config: Config) -> list[str]:
-        return await lines.change(config.options.line, config.profiles)
-
-    return change
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

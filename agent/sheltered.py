@@ -1,8 +1,9 @@
 """The agent where its disk lets it: in its data folder, or in memory while that takes no writes.
 
 A disk that is full, read-only or failing at the start stops nothing: the service runs in a folder in memory,
-bounded, and moves home as soon as the disk takes writes. A disk that starts to refuse under a running service
-is the store's own matter.
+bounded, and moves home as soon as the disk takes writes: its files at once, the readings beside its work. The
+field (lines, commands) goes on meanwhile. A disk that starts to refuse under a running service is the store's
+own matter.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import fcntl
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from agent.config import Config
+from agent.field import Field
 from agent.notify import Notifier
 from agent.service import Service, alone_in
 from agent.store.joining import join
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 CHECK_S, CHECK_S_MAX = 30.0, 600.0
 PATIENCE_S = 60.0
 SIZE_MAX_MB, FREE_MIN_MB = 32, 16
-READINGS_FILE, LOCK_FILE = "readings.db", "agent.lock"
+LOCK_FILE = "agent.lock"
 REFUSED = (
     "%s: readings, settings and users are in memory only (%s, readings up to %d MB) and are lost with the"
     " power; make room or mend the disk, the agent moves back by itself"
@@ -45,39 +48,37 @@ class Anywhere:
 
     async def run(self) -> None:
         """OSError if there is no room in memory either, or another agent is at work."""
-        home = self._config.data_dir
-        while True:
-            reason = await asyncio.to_thread(refusal, home)
-            if not reason and self._shelter.is_open:
-                with _stop_noticed() as stop:
-                    async with _said_alive():
-                        reason = await self._move_home()
-                    if stop.is_set():
-                        return
-            if not reason:
-                await self._serve(Service(self._config))
-                return
-            if not await self._run_sheltered(reason):
-                return
+        async with Field(self._config) as field:
+            while True:
+                reason = await asyncio.to_thread(refusal, self._config.data_dir)
+                if not reason and self._shelter.is_open:
+                    with _stop_noticed() as stop:
+                        async with _said_alive():
+                            reason = await self._files_home(field)
+                        if stop.is_set():
+                            await field.leave()
+                            return
+                if not reason:
+                    service = Service(self._config, field)
+                    await self._serve(service, partial(self._readings_home, service))
+                    return
+                if not await self._run_sheltered(reason, field):
+                    return
 
-    async def _run_sheltered(self, reason: str) -> bool:
+    async def _run_sheltered(self, reason: str, field: Field) -> bool:
         """Whether it ended to move home."""
         with _held(self._config.data_dir / LOCK_FILE):
             await asyncio.to_thread(self._shelter.open)
+            await field.move(self._shelter.folder)
             if not self._failed:
                 log.critical(REFUSED, reason, self._shelter.folder, SIZE_MAX_MB)
-            service = Service(_in_memory(self._config, self._shelter.folder, reason))
-            watching = asyncio.create_task(self._watch(service))
-            try:
-                await self._serve(service)
-            finally:
-                watching.cancel()
-                await asyncio.wait([watching])
+            service = Service(_in_memory(self._config, self._shelter.folder, reason), field)
+            await self._serve(service, partial(self._watch, service))
         return service.moves
 
-    async def _serve(self, service: Service) -> None:
+    async def _serve(self, service: Service, beside: Callable[[], Awaitable[None]]) -> None:
         self.service = service
-        await service.run()
+        await service.run(beside)
 
     async def _watch(self, service: Service) -> None:
         """Until the disk has room for all that is in memory."""
@@ -94,25 +95,38 @@ class Anywhere:
         except OSError as error:  # gone altogether: not the time to go home
             return str(error)
 
-    async def _move_home(self) -> str:
-        """Why it could not be done, "" if it is."""
-        home, started_s = self._config.data_dir, time.monotonic()
-        shelter = self._shelter
-        shelter.check_ours()
+    async def _files_home(self, field: Field) -> str:
+        """Why it could not be done, "" if it is. The field goes on meanwhile."""
+        home = self._config.data_dir
+        self._shelter.check_ours()
         try:
             with alone_in(home):
-                await asyncio.to_thread(shelter.bring_back)
-                source, target = shelter.folder / READINGS_FILE, home / READINGS_FILE
-                count = await join(source, target, self._config.options.store)
-                await asyncio.to_thread(shelter.remove)
+                await asyncio.to_thread(self._shelter.bring_back)
+                await field.move(home)
         except OSError as error:
             log.warning("%s: what is in memory cannot be brought back yet: %s", home, error)
             self._failed += 1
             return str(error)
         self._failed = 0
-        took_s = time.monotonic() - started_s
-        log.info("%s: takes writes again: %d readings came back from memory in %.1f s", home, count, took_s)
         return ""
+
+    async def _readings_home(self, service: Service) -> None:
+        """Bring in what was taken in memory, beside what is taken now."""
+        started_s, failed = time.monotonic(), 0
+        while (source := self._shelter.readings) is not None:
+            assert service.store is not None  # noqa: S101 - it runs
+            try:
+                self._shelter.check_ours()
+                count = await join(source, service.store, self._config.options.store)
+                await asyncio.to_thread(self._shelter.remove)
+            except OSError as error:
+                log.warning("the readings in memory cannot be brought home yet: %s", error)
+                await asyncio.sleep(min(CHECK_S_MAX, self._check_s * 2**failed))
+                failed += 1
+            else:
+                took_s = time.monotonic() - started_s
+                text = "%s: takes writes again: %d readings came back from memory in %.1f s"
+                log.info(text, self._config.data_dir, count, took_s)
 
 
 async def run_anywhere(config: Config) -> None:
@@ -143,7 +157,7 @@ def _held(lock: Path) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def _said_alive() -> AsyncIterator[None]:
-    """Tell the service manager to be patient: many readings take longer than its watchdog waits."""
+    """Tell the service manager to be patient: many files take longer than its watchdog waits."""
     notifier = Notifier()
 
     async def say() -> None:

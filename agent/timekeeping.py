@@ -51,8 +51,16 @@ class Timekeeper:
         self._owed_ms = 0
         self._epoch_ms = 0
 
-    async def begin(self) -> None:
-        """Go on after what the store has, and tell it which boot stamps from here on."""
+    async def begin(self, *, go_on: bool = True) -> None:
+        """Tell the store which boot stamps from here on; `go_on` after what the store has, unless that was
+        stamped by this very clock."""
+        if go_on:
+            await self._go_on()
+        await self._begin_epoch()
+        if not self._clock.trusted:
+            self._episode.failed(WAY_OUT)
+
+    async def _go_on(self) -> None:
         clock = self._clock
         until_ms = round((clock.now_s() + BEHIND_S_MAX) * 1000)
         # A clock that is not trusted may be any time behind: what stands is judged when it is.
@@ -62,9 +70,6 @@ class Timekeeper:
             clock.stay_after(known.last_ms / 1000, math.inf if held_ms is None else held_ms / 1000)
         if clock.trusted and (known.of_last_reading_ms or 0) > until_ms:
             log.critical(BACK_IN_TIME, (known.of_last_reading_ms or 0) / 1000 - clock.now_s())
-        await self._begin_epoch()
-        if not self._clock.trusted:
-            self._episode.failed(WAY_OUT)
 
     async def _begin_epoch(self) -> None:
         offset_ms = self._clock.offset_ms

@@ -4,8 +4,9 @@
     .venv/bin/python bench/export.py            # some minutes and 2 GB of disk, loopback only
 
 The agent's side is the HTTP download of its sealed history. Beside it, in the same run, the sqlite3 shell
-writes the very same rows from a table of them (`-csv`, to /dev/null). Server and client are processes of
-their own; memory is the server's, by its own peak.
+writes the very same rows from a table of them (`-csv`, to /dev/null). The server, who downloads and who
+watches live readings are processes of their own. Memory is the proportional set size (PSS) of the server and
+of the process that it starts for the export, looked at every 50 ms: the most of it, less what was before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
-import resource
 import subprocess
 import tempfile
 import time
@@ -34,6 +34,8 @@ from agent.store import Store, StoreOptions
 POINTS = 20
 BEGIN_MS = 1_767_225_600_000
 PASSWORD = "a password of a bench"
+HEADER_BYTES = 100
+ALONE_S = 10.0
 METER = Group(Device("meter", "meter"), "all", tuple(Point(f"point_{n}", "V") for n in range(POINTS)), 1000)
 LIVE = Group(Device("live", "meter"), "all", (Point("power", "W"),), 100)
 
@@ -52,7 +54,8 @@ def main() -> None:
         server = context.Process(target=run, args=(folder, values // POINTS, theirs), daemon=True)
         server.start()
         url, token = ours.recv()
-        uvloop.run(measured(url, token, ours, folder / "rows.csv"))
+        uvloop.run(measured(url, token, server.pid or 0, folder / "rows.csv"))
+        ours.send("end")
         server.join(10)
         shell(folder, values)
 
@@ -92,27 +95,33 @@ async def serve(folder: Path, readings: int, pipe: Connection) -> None:
                 await reply.read()
         pipe.send((server.url, token))
         publishing = asyncio.create_task(published(hub))
-        while True:
-            while not pipe.poll():
-                await asyncio.sleep(0.02)
-            if pipe.recv() == "end":
-                break
-            pipe.send((resident_kb(), peak_kb()))
+        while not pipe.poll():
+            await asyncio.sleep(0.02)
         for task in (publishing, keeping):
             task.cancel()
         await asyncio.gather(publishing, keeping, return_exceptions=True)
 
 
-def resident_kb() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+def pss_kb(process: int) -> int:
+    """0: it is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def peak_kb() -> int:
-    """Since the last call."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    Path("/proc/self/clear_refs").write_text("5")
-    return found
+def children(process: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{process}/task").iterdir())
+        return [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def memory_kb(server: int) -> tuple[int, int]:
+    """Of the server, and of what it started."""
+    return pss_kb(server), sum(pss_kb(each) for each in children(server))
 
 
 async def published(hub: Hub) -> None:
@@ -121,35 +130,55 @@ async def published(hub: Hub) -> None:
         hub.publish([Reading(LIVE, round(time.time() * 1000), (1.0,))])
 
 
-async def measured(url: str, token: str, pipe: Connection, file: Path) -> None:
+def download(url: str, token: str, file: Path, pipe: Connection) -> None:
+    pipe.send(uvloop.run(downloaded(url, token, file)))
+
+
+async def downloaded(url: str, token: str, file: Path) -> tuple[float, float, float, int]:
+    """Seconds to the first byte, to the first row and to the end, and how many bytes it was."""
     headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=None)
+    begun_s = time.perf_counter()
+    first_s = row_s = 0.0
+    length = 0
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        with file.open("wb") as out:
+            async with http.get(f"{url}/api/v1/export.csv?points=meter.*&from=0") as reply:
+                async for part in reply.content.iter_any():
+                    length += len(part)
+                    first_s = first_s or time.perf_counter() - begun_s
+                    if not row_s and length > HEADER_BYTES:
+                        row_s = time.perf_counter() - begun_s
+                    out.write(part)
+    return first_s, row_s, time.perf_counter() - begun_s, length
+
+
+async def measured(url: str, token: str, server: int, file: Path) -> None:
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
         ages: list[float] = []
         watching = asyncio.create_task(watch(http, url, ages))
-        await asyncio.sleep(10)
+        await asyncio.sleep(ALONE_S)
         told("live alone", ages)
         ages.clear()
-        pipe.send("memory")
-        before_kb, _ = pipe.recv()
-        begun_s = time.perf_counter()
-        first_s, length = 0.0, 0
-        path = f"{url}/api/v1/export.csv?points=meter.*&from=0"
-        with file.open("wb") as out:
-            async with http.get(path) as reply:
-                async for part in reply.content.iter_any():
-                    first_s = first_s or time.perf_counter() - begun_s
-                    length += len(part)
-                    out.write(part)
-        took_s = time.perf_counter() - begun_s
-        pipe.send("memory")
-        _, most_kb = pipe.recv()
+        ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        before_kb, _ = memory_kb(server)
+        client = context.Process(target=download, args=(url, token, file, theirs), daemon=True)
+        client.start()
+        most_kb, most_child_kb, most_both_kb = before_kb, 0, before_kb
+        while not ours.poll():
+            own_kb, child_kb = memory_kb(server)
+            most_kb, most_child_kb = max(most_kb, own_kb), max(most_child_kb, child_kb)
+            most_both_kb = max(most_both_kb, own_kb + child_kb)
+            await asyncio.sleep(0.05)
+        first_s, row_s, took_s, length = ours.recv()
         told("live beside the export", ages)
-        pipe.send("end")
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    print(f"export: first byte {1000 * first_s:.0f} ms, {length / 1e6:.0f} MB in {took_s:.1f} s,", end=" ")
-    print(f"{length / took_s / 1e6:.1f} MB/s, memory grew by {(most_kb - before_kb) / 1024:.1f} MB")
+    print(f"export: first byte {1000 * first_s:.0f} ms, first row {1000 * row_s:.0f} ms,", end=" ")
+    print(f"{length / 1e6:.0f} MB in {took_s:.1f} s, {length / took_s / 1e6:.1f} MB/s")
+    print(f"memory: the server grew by {(most_kb - before_kb) / 1024:.1f} MB, its process", end=" ")
+    print(f"had {most_child_kb / 1024:.1f} MB, together {(most_both_kb - before_kb) / 1024:.1f} MB")
 
 
 def told(name: str, ages: list[float]) -> None:

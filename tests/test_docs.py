@@ -25,6 +25,7 @@ from agent.drivers.modbus.options import (
     ModbusTcpOptions,
     RtuDeviceOptions,
 )
+from agent.drivers.push import PushDeviceOptions, PushOptions
 from agent.drivers.serial.line import SerialDeviceOptions, SerialLinesOptions
 from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
@@ -70,6 +71,8 @@ TABLES: list[type[BaseModel]] = [
     SerialDeviceOptions,
     SmaSpeedwireOptions,
     SmaDeviceOptions,
+    PushOptions,
+    PushDeviceOptions,
     ReportsOptions,
     JobOptions,
     AnalysisOptions,
@@ -124,7 +127,7 @@ def test_the_example_is_a_configuration(tmp_path: Path) -> None:
     hook.touch(mode=0o600)
     hook.write_text(f"{'0f' * 32}\n")
     config = load(file)
-    assert len(config.options.line) == 7
+    assert len(config.options.line) == 8
 
 
 def test_the_plugin_that_is_off_shows_every_option() -> None:

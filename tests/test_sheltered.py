@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import itertools
 import logging
 import os
 import subprocess
@@ -12,6 +13,10 @@ import aiohttp
 import pytest
 
 from agent.config import Config, load
+from agent.demo.modbus_device import SimulatedDevice
+from agent.demo.modbus_line import SimulatedLine
+from agent.dispatch import Priority, State
+from agent.model import Quality
 from agent.server import IDENTITY_FILE, Users
 from agent.sheltered import Anywhere
 from agent.store import Store
@@ -113,7 +118,7 @@ async def test_it_starts_in_memory_and_moves_home_with_all_it_took(
     await until(lambda: not sheltered.store().get("in_memory", "starting"), 20)
     await sheltered.readings(len(before) + taken + 1)
     assert not sheltered.store()["failing"]
-    assert list(memory.iterdir()) == []
+    await until(lambda: not list(memory.iterdir()), 20)
     await sheltered.stop()
 
     async with Store(config.data_dir / "readings.db") as store:
@@ -126,6 +131,57 @@ async def test_it_starts_in_memory_and_moves_home_with_all_it_took(
     said = [record for record in caplog.records if "in memory only" in record.message]
     assert [record.levelname for record in said] == ["CRITICAL", "CRITICAL"]  # one a start
     assert sum("came back" in record.message for record in caplog.records) == 1
+
+
+LINE = """
+[[line]]
+name = "gateway"
+driver = "modbus-tcp"
+host = "{host}"
+port = {port}
+[[line.device]]
+name = "ac"
+profile = "intesis-ac"
+interval_s = 0.1
+"""
+
+
+async def test_polling_and_commands_go_on_while_it_moves_home(config: Config, tmp_path: Path) -> None:
+    writes: list[tuple[str, float]] = []
+    unit = SimulatedDevice("intesis-ac", writable=["on"], on_write=lambda *each: writes.append(each))
+    unit.update({"on": 0.0, "temperature": 24.0})
+    mend = spoil_full(tmp_path / "disk")
+    async with SimulatedLine(unit) as line:
+        file = config.file
+        file.write_text(file.read_text() + LINE.format(host=line.host, port=line.port))
+        running = Running(load(file), tmp_path / "memory")
+        await running.readings(20)
+        before = running.anywhere.service
+        assert before
+        before.field.dispatch.submit("ac.on", 1.0, Priority.MANUAL, "ana", 600)
+        await until(lambda: writes == [("on", 1.0)])
+        driver, first_requests = before.field.lines.drivers[0], unit.requests
+        mend()
+        await until(lambda: running.anywhere.service is not before, 20)
+        await until(lambda: not list((tmp_path / "memory").iterdir()), 20)
+        await until(lambda: unit.requests > first_requests + 40, 20)
+        after = running.anywhere.service
+        assert after
+        assert after.store
+        assert after.field.lines.drivers[0] is driver
+        assert driver.counters["connections"] == 1
+        (held,) = after.field.dispatch.commands
+        assert (held.value, held.state, writes) == (1.0, State.WRITTEN, [("on", 1.0)])
+        found = [each for _, each in await everything(after.store) if each.group.device.name == "ac"]
+        requests = unit.requests
+        await running.stop()
+    assert all(reading.quality is Quality.GOOD for reading in found)
+    assert len({reading.time_ms for reading in found}) == len(found)
+    assert requests - len(found) <= 5  # the write, its reading back, the poll in hand
+    times_ms = sorted(reading.time_ms for reading in found)
+    assert (
+        max(b - a for a, b in itertools.pairwise(times_ms)) < 1000
+    )  # polled each 100 ms: 110 to 170 at load 11
 
 
 async def logs_in(running: Running) -> bool:

@@ -19,6 +19,7 @@ from agent.drivers.modbus import pdu
 from agent.drivers.modbus.driver import ModbusLine
 from agent.drivers.modbus.pdu import Table, is_bit_table
 from agent.drivers.modbus.profile import ModbusProfile
+from agent.drivers.push import PushOptions
 from agent.drivers.udp import UdpOptions
 from agent.hub import Listener
 from agent.model import Group
@@ -103,19 +104,19 @@ def _chosen(lines: Iterable[LineOptions], devices: Sequence[str]) -> Iterator[Li
             near = difflib.get_close_matches(name, known, n=1)
             hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
             raise ValueError(f"no device is named {name!r}{hint}")
-        if isinstance(known[name], UdpOptions):
-            raise ValueError(f"{name}: {_NOT_UDP}")  # noqa: TRY004 - it is the name that is wrong
+        if isinstance(known[name], UdpOptions | PushOptions):
+            raise ValueError(f"{name}: {_NOT_OURS}")  # noqa: TRY004 - it is the name that is wrong
     for line in lines:
-        if isinstance(line, UdpOptions):
+        if isinstance(line, UdpOptions | PushOptions):
             if not devices:
-                print(f"line {line.name}: left out: {_NOT_UDP}", file=sys.stderr)
+                print(f"line {line.name}: left out: {_NOT_OURS}", file=sys.stderr)
             continue
         wanted = [device for device in line.device if not devices or device.name in devices]
         if wanted:
             yield line.model_copy(update={"device": wanted})
 
 
-_NOT_UDP = "UDP modules can only be watched through the running agent, use --url"
+_NOT_OURS = "what others send can only be watched through the running agent, use --url"
 
 
 @contextlib.contextmanager

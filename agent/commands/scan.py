@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from agent.commands.terminal import (
     table,
 )
 from agent.commissioning import found as show
-from agent.commissioning.scan_plan import LATENCY_S, UNITS, Settings, with_factory_settings
+from agent.commissioning.scan_plan import LATENCY_S, UNITS, settings_of_devices
 from agent.commissioning.search import (
     CONNECT_S,
     CONNECTIONS_MAX,
@@ -32,6 +31,7 @@ from agent.commissioning.search import (
     NetworkSearch,
     Search,
     SerialSearch,
+    hosts_of,
 )
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.drivers.serial_port import BY_ID
@@ -39,7 +39,6 @@ from agent.drivers.serial_port import BY_ID
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
 
-HOSTS_MAX = 4096
 REASONS_SHOWN = 6
 _WAIT = "how long a device may think before it answers (%(default)s)"
 _KEPT = "Nothing is written to them. Ctrl-C ends it; what was found until then is printed."
@@ -146,20 +145,10 @@ def _baudrates(text: str) -> tuple[int, ...]:
 
 
 def _network(text: str) -> tuple[str, ...]:
-    """The hosts of a network, without its own address and that of everyone."""
     try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a network like 192.168.1.0/24 or an address, found {text!r}"
-        ) from None
-    if network.num_addresses > HOSTS_MAX:
-        most = network.max_prefixlen - (HOSTS_MAX.bit_length() - 1)
-        raise argparse.ArgumentTypeError(
-            f"{text} has {network.num_addresses} addresses, expected at most {HOSTS_MAX}: "
-            f"name a part of it, /{most} or smaller"
-        )
-    return tuple(map(str, network.hosts()))
+        return hosts_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _tcp(arguments: argparse.Namespace) -> int:
@@ -182,26 +171,12 @@ def _tcp(arguments: argparse.Namespace) -> int:
 def _rtu(arguments: argparse.Namespace) -> int:
     def search(profiles: Mapping[str, ModbusProfile], report: _Report) -> _Work:
         looking = SerialSearch(profiles, report.found, report.progress.update, rs485=arguments.rs485)
-        settings = _settings(profiles, arguments.baudrates)
+        known = (text for profile in profiles.values() for text in profile.serial)
+        settings = settings_of_devices(known, arguments.baudrates or ())
         wait_s = arguments.wait_ms / 1000
         return looking, looking.run(arguments.port, settings, arguments.units or UNITS, wait_s=wait_s)
 
     return _search(arguments, search, stable_name(arguments.port))
-
-
-def _settings(profiles: Mapping[str, ModbusProfile], baudrates: Sequence[int] | None) -> tuple[Settings, ...]:
-    """All that devices come with; of `baudrates` only, those with 8N1 and 8E1 that are not among them too."""
-    known = with_factory_settings(serial for profile in profiles.values() for serial in profile.serial)
-    if not baudrates:
-        return known
-    chosen = [each for each in known if each.baudrate in baudrates]
-    rare = [
-        Settings(rate, parity=parity)
-        for rate in dict.fromkeys(baudrates)
-        if not any(each.baudrate == rate for each in known)
-        for parity in "NE"
-    ]
-    return (*chosen, *rare)
 
 
 class _Report:

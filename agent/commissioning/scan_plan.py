@@ -137,6 +137,21 @@ def total_s(
     return last[0].after_s + duration_s(last[0].settings, latency_s) if last else 0.0
 
 
+def settings_of_devices(serials: Iterable[str], baudrates: Sequence[int] = ()) -> tuple[Settings, ...]:
+    """All that devices come with; of `baudrates` only, those with 8N1 and 8E1 that are not among them too."""
+    known = with_factory_settings(serials)
+    if not baudrates:
+        return known
+    chosen = [each for each in known if each.baudrate in baudrates]
+    rare = [
+        Settings(rate, parity=parity)
+        for rate in dict.fromkeys(baudrates)
+        if not any(each.baudrate == rate for each in known)
+        for parity in "NE"
+    ]
+    return (*chosen, *rare)
+
+
 def with_factory_settings(serials: Iterable[str]) -> tuple[Settings, ...]:
     """All settings, those of the profiles' `serial` among them, the usual order kept."""
     extra = {settings_of(text): None for text in serials}

@@ -13,6 +13,7 @@ import termios
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from agent.commissioning.identify import Ask, Match, Presence, identification, presence
@@ -29,9 +30,25 @@ PARITY = {"N": "none", "E": "even", "O": "odd"}
 TCP_UNITS = (1, 255, *(unit for unit in LIKELY_UNITS if unit != 1))
 CONNECT_S, CONNECTIONS_MAX = 1.0, 64
 LOSSES_MAX = 3
+HOSTS_MAX = 4096
 PRESENT = (Presence.DEVICE, Presence.EVERY_ADDRESS, Presence.ONLY_ZEROS, Presence.ONCE)
 
 Progress = Callable[[float, str], None]
+
+
+def hosts_of(text: str) -> tuple[str, ...]:
+    """The hosts of a network, without its own address and that of everyone. ValueError says what is wrong."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"expected a network like 192.168.1.0/24 or an address, found {text!r}") from None
+    if network.num_addresses > HOSTS_MAX:
+        most = network.max_prefixlen - (HOSTS_MAX.bit_length() - 1)
+        raise ValueError(
+            f"{text} has {network.num_addresses} addresses, expected at most {HOSTS_MAX}: "
+            f"name a part of it, /{most} or smaller"
+        )
+    return tuple(map(str, network.hosts()))
 
 
 class Found(NamedTuple):

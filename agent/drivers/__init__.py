@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, get_args
+from typing import Annotated, Any, Protocol, get_args, runtime_checkable
 
 from pydantic import BaseModel, Field
 
 from agent.drivers.modbus.driver import ModbusLine
 from agent.drivers.modbus.options import ModbusRtuOptions, ModbusRtuTcpOptions, ModbusTcpOptions
 from agent.drivers.modbus.profile import ModbusProfile
+from agent.drivers.push import PushLine, PushOptions, PushProfile
 from agent.drivers.serial.line import SerialLines, SerialLinesOptions
 from agent.drivers.serial.profile import SerialProfile
 from agent.drivers.sma.speedwire import SmaProfile, SmaSpeedwire, SmaSpeedwireOptions
@@ -26,7 +27,8 @@ LineOptions = Annotated[
     | ModbusRtuTcpOptions
     | UdpOptions
     | SerialLinesOptions
-    | SmaSpeedwireOptions,
+    | SmaSpeedwireOptions
+    | PushOptions,
     Field(discriminator="driver"),
 ]
 DRIVERS: Mapping[str, tuple[Callable[..., Driver], type[BaseModel]]]
@@ -65,6 +67,13 @@ class Driver(Protocol):
     async def write(self, device: str, point: str, value: float) -> None: ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A driver that keeps something in a folder, which may `move` while it runs. OSError: it did not."""
+
+    async def move(self, state_dir: Path) -> None: ...
+
+
 DRIVERS = {
     "modbus-tcp": (ModbusLine, ModbusProfile),
     "modbus-rtu": (ModbusLine, ModbusProfile),
@@ -72,6 +81,7 @@ DRIVERS = {
     "udp": (UdpModules, UdpProfile),
     "serial-lines": (SerialLines, SerialProfile),
     "sma-speedwire": (SmaSpeedwire, SmaProfile),
+    "push": (PushLine, PushProfile),
 }
 
 # What a profile's own `driver` key says, and the class that reads such a profile.
@@ -93,4 +103,6 @@ def open_line(
     driver, _ = DRIVERS[options.driver]
     if isinstance(options, UdpOptions):
         return driver(options, profiles, state_dir, now_s=now_s, certain=certain)
+    if isinstance(options, PushOptions):
+        return driver(options, profiles, now_s=now_s, certain=certain)
     return driver(options, profiles, now_s=now_s)

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import serial
+from serial.tools.list_ports import comports
 
 READ_BYTES = 4096
 BY_ID = Path("/dev/serial/by-id")
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
+
+
+def serial_ports() -> list[dict[str, str]]:
+    """The serial ports of this box: `port`, by the name that survives a restart if there is one, and `name`,
+    what the adapter calls itself. Blocks for some milliseconds."""
+    stable = {os.path.realpath(each): str(each) for each in BY_ID.glob("*")}
+    return [
+        {"port": stable.get(os.path.realpath(each.device), each.device), "name": each.description}
+        for each in sorted(comports())
+    ]
 
 
 class PortOptions(Protocol):

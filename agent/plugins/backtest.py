@@ -15,8 +15,8 @@ from agent.plugins.host import Program, many_runs
 from agent.plugins.live import alarm_texts, check_published
 from agent.plugins.outline import Outline
 from agent.schedule.job import Outcome, Turn
-from agent.store.history import Columns, Steps
 from agent.store.onlooker import Onlooker
+from agent.store.series import Columns, Steps
 
 RUNS_MAX = 100_000
 LATEST_MS = 3_600_000  # what is older is not the present

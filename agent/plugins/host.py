@@ -38,7 +38,7 @@ from agent.plugins.outline import Option
 from agent.schedule import frames
 from agent.schedule.child import Limits, Process, Stopped, run_child
 from agent.schedule.job import Outcome, Result, Turn, Work
-from agent.store.history import Columns, Steps
+from agent.store.series import Columns, Steps
 
 ASKS_MAX = 20_000
 HISTORY_ROWS_MAX = 20_000_000

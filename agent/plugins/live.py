@@ -13,7 +13,7 @@ from agent.plugins.outline import Outline
 from agent.schedule.job import Alert
 from agent.schedule.options import slug
 from agent.store import Store
-from agent.store.history import Columns, Steps
+from agent.store.series import Columns, Steps
 
 DEVICE = Device("analysis", "uicps-agent")
 

@@ -180,10 +180,10 @@ def _daily(found: Energy, words: Words) -> Html:
         ]
         for at, day in enumerate(month.days.tolist())
     ]
-    names = [f"{words.t(f'post_{POST_KEYS[post]}')} (kWh)" for post in used] if len(used) > 1 else []
+    names = [words.t(f"post_{POST_KEYS[post]}") for post in used] if len(used) > 1 else []
     if not names:
         rows = [[row[0], row[-1]] for row in rows]
-    heads = [words.t("day"), *names, f"{words.t('total')} (kWh)"]
+    heads = [words.t("day"), *names, words.t("total")]
     half = -(-len(rows) // 2)
     parts = [part for part in (rows[:half], rows[half:]) if part]
     pair = tag("div", [table(_named_days(part, words), heads, part) for part in parts], class_="pair")

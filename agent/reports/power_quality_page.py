@@ -129,7 +129,7 @@ def _method(found: PowerQuality, words: Words) -> Html:
     elif found.to_ms > found.asked_to_ms:
         text = words.t(
             "pq_extended",
-            count=int(found.expurgated.sum()),
+            count=int((~found.valid[found.start_ms < found.asked_to_ms]).sum()),
             until=words.instant(voltage.to_ms),
             all=limits.window.readings,
         )

@@ -110,7 +110,8 @@ def _voltage_chart(found: PowerQuality, words: Words) -> Html:
     ]
     levels = [Level(each, words.number(each, 0, "V"), "edge") for each in band.adequate_v]
     curves = [
-        Curve(name, found.start_ms, found.voltage_v[:, at], PHASE_COLOURS[at])
+        # What is expurgated is no steady state: it stands among the events, and would flatten the rest.
+        Curve(name, found.start_ms, np.where(found.valid, found.voltage_v[:, at], np.nan), PHASE_COLOURS[at])
         for at, name in enumerate(names)
     ]
     return time_chart(

@@ -21,7 +21,7 @@ from agent.reports.options import KINDS, LANGUAGES, Kind, Language
 
 FOLDER = "reports"
 _WHEN = r"\d{4}-\d{2}(?:-\d{2}(?:T\d{4})?)?"
-_SUBJECT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_SUBJECT = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}?"  # lazy: it may end like a date
 _NAME = re.compile(
     rf"(?P<kind>{'|'.join(KINDS)})_(?P<subject>{_SUBJECT})_(?P<begin>{_WHEN})(?:_(?P<end>{_WHEN}))?"
     rf"_(?P<language>{'|'.join(LANGUAGES)})\.(?P<format>html|csv)"

@@ -42,10 +42,12 @@ from agent.server.orders import Orders
 from agent.server.parts import Parts
 from agent.server.people import People
 from agent.server.profiles import ProfileRoutes
+from agent.server.pushing import Pushing
 from agent.server.replies import Refused
 from agent.server.reports import DOOR, ReportRoutes
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
+from agent.server.scanning import Scanning
 from agent.server.setting import Setting
 from agent.server.steering import Steering
 from agent.server.websocket import Sockets
@@ -283,6 +285,8 @@ class Server:
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
             ProfileRoutes(self._parts.profiles, self.audit.note),
+            Pushing(self._parts.intake),
+            Scanning(self._parts.scans, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
             self._reports,

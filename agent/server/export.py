@@ -1,8 +1,8 @@
 """`GET /api/v1/export.csv`: chosen points over a chosen period, streamed; and how much that will be.
 
-Rules. Memory holds one step of the history and one slice of text. Texts are made in a thread, a slice at a
-time: an export must not delay a reading. A client that goes, or stops taking, ends the work. A disk that
-fails midway cuts the connection: half a file must not look like a whole one.
+Rules. The file is made by a process of its own; here it is only passed on, piece by piece as the client takes
+it: an export must not delay a reading. A client that goes, or stops taking, ends that process. What fails
+midway cuts the connection: half a file must not look like a whole one.
 """
 
 from __future__ import annotations
@@ -10,36 +10,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import zlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Annotated, Literal, NamedTuple, TypeAlias
-from zoneinfo import ZoneInfo
+from typing import Annotated, Literal, NamedTuple
 
 from aiohttp import hdrs, web
 from pydantic import AfterValidator, Field
 
+from agent.export import process
+from agent.export.order import Order
+from agent.export.process import Pieces
+from agent.export.style import Style
 from agent.hub import Hub
-from agent.model import Group, Point
+from agent.model import Group
 from agent.server.asking import Instant, Query, period, query
 from agent.server.messages import Aggregate
 from agent.server.options import ServerOptions
 from agent.server.replies import NO_STORE, Refused, json_reply
-from agent.server.rows import Style, long_header, long_rows, wide_header, wide_rows
 from agent.server.selection import Selection, select
 from agent.server.times import iso, zone
-from agent.server.windows import Windows, as_columns
 from agent.store import Store
 
 log = logging.getLogger(__name__)
 
 PERIOD_MS = 3_600_000
-GZIP_LEVEL = 3
 MS_PER_INTERVAL_UNKNOWN = 1000
 LONG_ROW_BYTES, WIDE_CELL_BYTES, TIME_BYTES = 76, 7, 26
-
-Slice: TypeAlias = Callable[[], bytes]
-Slices: TypeAlias = AsyncGenerator[Slice, None]
 
 
 def _is_zone(name: str) -> str:
@@ -62,16 +58,14 @@ class ExportQuery(Query):
 
 
 class Wanted(NamedTuple):
-    """What is to be exported. `step_ms` 0: every reading."""
+    """What is to be exported, with what was asked for besides. `step_ms` 0: every reading."""
 
     selection: Selection
     ids: list[str]
     from_ms: int
     to_ms: int
     step_ms: int
-    aggregate: Aggregate
-    style: Style
-    gzip: bool
+    asked: ExportQuery
 
 
 class Estimate(NamedTuple):
@@ -117,82 +111,53 @@ class Export:
             selection = select(patterns, self._hub.groups) if patterns != ["*"] else Selection()
         except ValueError as error:
             raise Refused(400, "unknown_point", f"points: {error}") from None
-        shown = None if asked.tz == "UTC" else ZoneInfo(asked.tz)
-        return Wanted(
-            *(selection, selection.ids(self._hub.groups), from_ms, to_ms),
-            round((asked.step or 0) * 1000),
-            asked.aggregate,
-            Style(asked.layout, shown, asked.decimal == "comma"),
-            asked.gzip,
-        )
+        ids = selection.ids(self._hub.groups)
+        return Wanted(selection, ids, from_ms, to_ms, round((asked.step or 0) * 1000), asked)
 
     # ---------------------------------------------------------------- the file
 
     async def _streamed(self, request: web.Request, wanted: Wanted) -> web.StreamResponse:
-        # A generator, which must let go of the file when we stop halfway.
-        await self._store.span_ms()  # a disk that cannot be read is still a clean refusal
-        async with aclosing(self._slices(wanted)) as slices:
+        order = await self._order(wanted)
+        async with aclosing(self._pieces(order)) as pieces:
+            first = await anext(pieces)  # until here it is a clean refusal
             response = web.StreamResponse(headers=_headers(wanted))
             await response.prepare(request)
             try:
-                await self._write(response, slices, gzip=wanted.gzip)
-            except (TimeoutError, OSError) as error:
+                await self._put(response, first)
+                async for piece in pieces:
+                    await self._put(response, piece)
+            except (TimeoutError, OSError, RuntimeError) as error:
                 _cut(request, error)
                 return response  # aiohttp finds out that there is nobody to end it for
             await response.write_eof()
         return response
 
-    async def _write(self, response: web.StreamResponse, slices: Slices, *, gzip: bool) -> None:
-        packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
-
-        async def put(text: bytes) -> None:
-            if text:
-                async with asyncio.timeout(self._options.stall_s_max):
-                    await response.write(text)
-
-        async def made(part: Slice) -> bytes:
-            return await asyncio.to_thread(lambda: packer.compress(part()) if gzip else part())
-
-        async for part in slices:
-            await put(await made(part))
-        if gzip:
-            await put(packer.flush())
-
-    async def _slices(self, wanted: Wanted) -> Slices:
-        """The texts of the file, each still to be made: the header at once."""
-        parts = self._wide(wanted) if wanted.style.layout == "wide" else self._long(wanted)
-        async with aclosing(parts):
-            header = self._header(wanted)
-            yield lambda: header
-            async for part in parts:
-                yield part
-
-    def _header(self, wanted: Wanted) -> bytes:
-        if wanted.style.layout == "wide":
-            return wide_header(wanted.style, self._points(wanted))
-        return long_header(wanted.style, "aggregate" if wanted.step_ms else "quality")
-
-    def _points(self, wanted: Wanted) -> list[tuple[str, Point]]:
+    async def _order(self, wanted: Wanted) -> Order:
+        asked, period_ms = wanted.asked, (wanted.from_ms, wanted.to_ms)
         groups = ((group, at) for group in self._hub.groups for at in wanted.selection.columns(group))
-        return [(group.point_ids[at], group.points[at]) for group, at in groups]
-
-    async def _long(self, wanted: Wanted) -> Slices:
-        sixth = wanted.aggregate if wanted.step_ms else ""
-        found = as_columns(
-            self._store, wanted.ids, (wanted.from_ms, wanted.to_ms), wanted.step_ms, wanted.aggregate
+        return Order(
+            str(self._store.file),
+            await self._store.moment(wanted.ids, period_ms),
+            [(group.point_ids[at], group.points[at].unit) for group, at in groups],
+            *period_ms,
+            wanted.step_ms,
+            asked.aggregate,
+            Style(asked.layout, "" if asked.tz == "UTC" else asked.tz, asked.decimal == "comma"),
+            asked.gzip,
         )
-        async with aclosing(found):
-            async for part in found:
-                for each in long_rows(wanted.style, part, sixth):
-                    yield each
 
-    async def _wide(self, wanted: Wanted) -> Slices:
-        windows = Windows(self._store, wanted.ids, self._chosen(wanted), wanted.step_ms, wanted.aggregate)
-        found = windows.tables(wanted.from_ms, wanted.to_ms)
-        async with aclosing(found):
-            async for times, matrix in found:
-                for each in wide_rows(wanted.style, times, matrix):
-                    yield each
+    async def _pieces(self, order: Order) -> Pieces:
+        try:
+            async with aclosing(process.pieces(order)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except process.Unreadable as error:
+            self._store.note(error.error)
+            raise
+
+    async def _put(self, response: web.StreamResponse, piece: bytes) -> None:
+        async with asyncio.timeout(self._options.stall_s_max):
+            await response.write(piece)
 
     def _chosen(self, wanted: Wanted) -> list[tuple[Group, int]]:
         """The groups, and how many of their points are wanted."""
@@ -219,7 +184,7 @@ class Export:
                 own = min(own, (wanted.to_ms - wanted.from_ms) / wanted.step_ms)
             values += own * count
             rows = max(rows, own) if wanted.step_ms else rows + own
-        if wanted.style.layout == "long":
+        if wanted.asked.layout == "long":
             return Estimate(len(wanted.ids), round(values), round(values), round(values * LONG_ROW_BYTES))
         cells = rows * len(wanted.ids)
         size = rows * TIME_BYTES + values * (WIDE_CELL_BYTES - 1) + cells
@@ -240,7 +205,8 @@ def _cut(request: web.Request, error: Exception) -> None:
     if isinstance(error, TimeoutError):
         log.info("export: %s takes no more, giving up", request.remote)
     elif not isinstance(error, ConnectionError):
-        log.warning("export: cut short: %s", error)
+        level = logging.ERROR if isinstance(error, RuntimeError) else logging.WARNING
+        log.log(level, "export: cut short: %s", error)
     if request.transport is not None:
         request.transport.abort()
 
@@ -248,8 +214,8 @@ def _cut(request: web.Request, error: Exception) -> None:
 def _headers(wanted: Wanted) -> dict[str, str]:
     ends = (wanted.from_ms, wanted.to_ms)
     stamps = (iso(each).replace("-", "").replace(":", "")[:15] + "Z" for each in ends)
-    name = f"uicps_{'_'.join(stamps)}.csv{'.gz' if wanted.gzip else ''}"
-    kind = "application/gzip" if wanted.gzip else "text/csv; charset=utf-8; header=present"
+    name = f"uicps_{'_'.join(stamps)}.csv{'.gz' if wanted.asked.gzip else ''}"
+    kind = "application/gzip" if wanted.asked.gzip else "text/csv; charset=utf-8; header=present"
     return {
         **NO_STORE,
         hdrs.CONTENT_TYPE: kind,

@@ -20,6 +20,7 @@ class ServerOptions(Options):
     tls_names: Annotated[list[Host], Field(max_length=32)] = Field(default_factory=list)
     tls_cert_file: FilePath | None = None
     tls_key_file: FilePath | None = None
+    mdns: bool = True  # announce the box as _uicps._tcp, if others than the box can reach it
     totp_required: Annotated[list[Annotated[Role, Field(strict=False)]], Field(max_length=3)] = Field(
         default_factory=list
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
+from agent.intake import Intake
 from agent.reports.shelf import Shelf
 from agent.reports.wish import Wish
 
@@ -76,10 +77,48 @@ class Reports(Protocol):
         """Have it made after those before it. ReportRefused: too many wait."""
 
 
+class ScanOrder(NamedTuple):
+    """What to search: the network ("tcp") or serial port ("rtu") `where`. Empty: what is likely."""
+
+    kind: Literal["tcp", "rtu"]
+    where: str
+    port: int = 0
+    units: Sequence[int] = ()
+    baudrates: Sequence[int] = ()
+    wait_s: float = 1.0
+    rs485: bool = False
+    pause: bool = False
+
+
+class ScanRefused(Exception):  # noqa: N818 - says why
+    """It cannot be now."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Scans(Protocol):
+    """Searches for devices; each as plain data (shapes.Scan)."""
+
+    async def ports(self) -> list[dict[str, Any]]: ...
+
+    async def start(self, order: ScanOrder, by: str) -> dict[str, Any]:
+        """ScanRefused."""
+
+    def all(self) -> list[dict[str, Any]]: ...
+
+    def find(self, number: int) -> dict[str, Any] | None: ...
+
+    async def cancel(self, number: int) -> dict[str, Any] | None: ...
+
+
 class Parts(NamedTuple):
     """See the module."""
 
     dispatch: Dispatch | None = None
     configuration: Configuration | None = None
     profiles: Profiles | None = None
+    intake: Intake | None = None
+    scans: Scans | None = None
     reports: Reports | None = None

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from agent.server.messages import Aggregate, Id
-from agent.server.windows import as_columns
 from agent.store import Store
-from agent.store.history import Columns
+from agent.store.series import Columns
 
 VALUES_PER_PIECE = 5000  # some 60 KB
 
@@ -35,13 +34,27 @@ async def pieces(
 ) -> AsyncGenerator[Piece, None]:
     """Every reading of the points `ids`, or one value each `step` ms (0: none). OSError: no disk."""
     step_ms, aggregate = step
-    async with aclosing(as_columns(store, ids, period, step_ms, aggregate)) as found:
+    async with aclosing(_columns(store, ids, period, step_ms, aggregate)) as found:
         async for part in found:
             rows = max(1, VALUES_PER_PIECE // max(1, len(part.points)))
             for at in range(0, len(part.time_ms), rows):
                 own = slice(at, at + rows)
                 values = len(part.time_ms[own]) * len(part.points)
                 yield Piece(_message(id, part, own, with_quality=step_ms == 0), values)
+
+
+async def _columns(
+    store: Store, ids: Sequence[str], period: Period, step_ms: int, aggregate: Aggregate
+) -> AsyncGenerator[Columns, None]:
+    """`Store.columns`, or with a step one aggregate of it in the same shape (without qualities)."""
+    if not step_ms:
+        async with aclosing(store.columns(ids, *period)) as found:
+            async for part in found:
+                yield part
+        return
+    async with aclosing(store.downsample(ids, *period, step_ms)) as steps:
+        async for step in steps:
+            yield step.as_columns(aggregate)
 
 
 def _message(id: Id, part: Columns, own: slice, *, with_quality: bool) -> bytes:

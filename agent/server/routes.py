@@ -17,8 +17,10 @@ from agent.server.metrics import Metrics
 from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
+from agent.server.pushing import Pushed, Pushing
 from agent.server.reports import ReportOrder, ReportRoutes
 from agent.server.route import Route
+from agent.server.scanning import RtuScan, Scanning, TcpScan
 from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
 from agent.server.steering import Order, Steering
 
@@ -37,6 +39,8 @@ class Handlers(NamedTuple):
     people: People
     setting: Setting
     profiles: ProfileRoutes
+    pushing: Pushing
+    scanning: Scanning
     alarms: AlarmRoutes | None
     audit: AuditRoutes
     reports: ReportRoutes
@@ -50,12 +54,14 @@ def table(on: Handlers) -> list[Route]:
     return [
         *_state(on),
         *_steering(on),
+        *_pushing(on),
         *alarms,
         *_account(on),
         *_people(on),
         *_setting(on),
         *_reports(on.reports),
         *_profiles(on),
+        *_scanning(on),
         *_records(on),
     ]
 
@@ -94,6 +100,20 @@ def _steering(on: Handlers) -> list[Route]:
               answer=CommandNews, status=201, refuses={422: "the command is refused; the text says why"}),
         Route("DELETE", f"{V1}/commands/{{point}}", May.COMMAND, do.release, "End the lease of people",
               answer=shapes.Released),
+    ]  # fmt: skip
+
+
+def _pushing(on: Handlers) -> list[Route]:
+    refused = {
+        404: "there is no such device",
+        409: "the device is read, not told of",
+        422: "a value or a time is wrong: nothing was taken, the text says which",
+        429: "too many readings in this minute: wait",
+    }
+    return [
+        Route("POST", f"{V1}/devices/{{device}}/readings", May.PUSH, on.pushing.push,
+              "Hand in readings of a device that is told of", body=Pushed, answer=shapes.Taken,
+              refuses=refused),
     ]  # fmt: skip
 
 
@@ -222,6 +242,25 @@ def _reports(do: ReportRoutes) -> list[Route]:
               refuses=unknown),
         Route("POST", f"{one}/open", May.READ, do.open, "An address of it for a window, for a few minutes",
               answer=shapes.ReportDoor, refuses=unknown),
+    ]  # fmt: skip
+
+
+def _scanning(on: Handlers) -> list[Route]:
+    do, scans = on.scanning, f"{V1}/scans"
+    unknown = {404: "there is none of this number (any more)"}
+    refused = {409: "another one is running, or a line reads the port; the text says how to go on"}
+    return [
+        Route("GET", f"{scans}/ports", May.SCAN, do.ports, "The serial ports of this box, and who reads them",
+              answer=shapes.Ports),
+        Route("GET", scans, May.SCAN, do.all, "Searches for devices, the newest first", answer=shapes.Scans),
+        Route("POST", f"{scans}/tcp", May.SCAN, do.tcp, "Search a network", body=TcpScan, answer=shapes.Scan,
+              status=201, refuses=refused),
+        Route("POST", f"{scans}/rtu", May.SCAN, do.rtu, "Search a serial port", body=RtuScan,
+              answer=shapes.Scan, status=201, refuses=refused),
+        Route("GET", f"{scans}/{{scan}}", May.SCAN, do.one, "How far it is, and what it has found",
+              answer=shapes.Scan, refuses=unknown),
+        Route("DELETE", f"{scans}/{{scan}}", May.SCAN, do.cancel, "End it; what was found stays",
+              answer=shapes.Scan, refuses=unknown),
     ]  # fmt: skip
 
 

@@ -66,6 +66,12 @@ class Released(Shape):
     released: bool
 
 
+class Taken(Shape):
+    """How many readings it was: one for each group that was told of."""
+
+    readings: int
+
+
 class Alarms(Shape):
     alarms: list[dict[str, Any]]
     left_out: int
@@ -170,6 +176,45 @@ class Profile(ProfileInfo):
     """`text`: the TOML of its file."""
 
     text: str
+
+
+class Port(Shape):
+    """`line`: which line reads it, null if none."""
+
+    port: str
+    name: str
+    line: str | None
+
+
+class Ports(Shape):
+    ports: list[Port]
+
+
+class Scan(Shape):
+    """`left_s`: about how long it will still take. `skipped`: hosts that a line talks to. `resting`: lines
+    that rest meanwhile. `found`: as `uicps-agent scan --json`; `toml`: tables of a configuration for it."""
+
+    id: int
+    kind: Literal["tcp", "rtu"]
+    where: str
+    port: int
+    pause: bool
+    by: str
+    state: Literal["running", "done", "cancelled", "failed"]
+    started_ms: int
+    ended_ms: int | None
+    left_s: float
+    asking: str
+    reason: str
+    skipped: dict[str, str]
+    resting: list[str]
+    found: list[dict[str, Any]]
+    unread: dict[str, int]
+    toml: str
+
+
+class Scans(Shape):
+    scans: list[Scan]
 
 
 class Uplinks(Shape):

@@ -38,12 +38,6 @@ def iso(time_ms: int) -> str:
     return (EPOCH + time_ms * MS).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def offset_s(time_ms: int, zone: ZoneInfo) -> int:
-    """How far the clocks of `zone` are ahead of UTC at an instant, in seconds."""
-    offset = (EPOCH + time_ms * MS).astimezone(zone).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds())
-
-
 def zone(name: str) -> ZoneInfo:
     """The time zone of that name. ValueError says what was expected."""
     try:

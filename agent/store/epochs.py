@@ -31,19 +31,19 @@ class Stamps(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """Readings stamped in this boot, `offset_ms` ahead of its time since boot."""
+    """Readings from `first_seq` on, stamped in this boot, `offset_ms` ahead of its time since boot."""
 
+    first_seq: int
     boot_id: str
     offset_ms: int
-    trusted: bool
 
 
-async def newest_epoch(disk: Disk) -> Epoch | None:
-    """The one that readings are stamped in now; None if none has begun."""
-    newest = "SELECT boot_id, offset_ms, trusted FROM epoch ORDER BY first_seq DESC LIMIT 1"
+async def held_epoch(disk: Disk) -> Epoch | None:
+    """The one since which readings are held back; None if none are."""
+    held = "SELECT first_seq, boot_id, offset_ms FROM epoch WHERE NOT trusted ORDER BY first_seq LIMIT 1"
     async with disk.transaction() as db:
-        rows = list(await db.execute_fetchall(newest))
-    return Epoch(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
+        rows = list(await db.execute_fetchall(held))
+    return Epoch(*rows[0]) if rows else None
 
 
 async def stamps(disk: Disk, boot_id: str, until_ms: int) -> Stamps:

@@ -1,4 +1,4 @@
-"""The readings of one store brought into another: numbered anew, with what became of each of them.
+"""The readings of a file brought into a store that is at work: numbered anew, with what became of each.
 
 Doing it again does no harm: what the target has already is not added twice.
 """
@@ -13,28 +13,28 @@ from pathlib import Path
 
 from agent.model import Reading
 from agent.store import ledger
-from agent.store.epochs import newest_epoch
+from agent.store.epochs import Epoch, held_epoch
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
 from agent.store.progress import Span
 from agent.store.sealed import Numbered
 from agent.store.store import Store
 
-READINGS_PER_STEP = 10_000
+READINGS_PER_STEP = 2000  # live readings are taken and committed between two steps
 Spans = Mapping[str, Sequence[Span]]
 
 
-async def join(source: Path, target: Path, options: StoreOptions) -> int:
-    """Add the readings of the file `source` to `target`, neither of which is open; how many were new.
+async def join(source: Path, target: Store, options: StoreOptions) -> int:
+    """Add the readings of the file `source`, which is not open, to `target`; how many were new.
 
-    Both are of this boot, and made if they are not there: what `source` holds back is held back in `target`.
-    OSError if the target takes no more; `source` stays as it is, so that it can be tried again.
+    What `source` holds back of this boot is dated like what `target` stamps, and held back with it. OSError
+    if the target takes no more; `source` stays as it is, so that it can be tried again.
     """
     try:
-        async with Store(source, options) as old, Store(target, options) as new:
-            return await _join(old, new, begun=_mark(source.with_suffix(".joining")))
+        async with Store(source, options) as old:
+            return await _join(old, target, begun=_mark(source.with_suffix(".joining")))
     except sqlite3.Error as error:
-        raise OSError(f"{target}: the readings of {source} cannot be added: {error}") from error
+        raise OSError(f"the readings of {source} cannot be added: {error}") from error
 
 
 def _mark(mark: Path) -> bool:
@@ -47,15 +47,13 @@ def _mark(mark: Path) -> bool:
 async def _join(old: Store, new: Store, *, begun: bool) -> int:
     """Only if it was `begun` before, the target may have some of it: looking takes longest."""
     added, seq, seen = 0, 0, Counter[ledger.Key]()
-    epoch = await newest_epoch(old.disk)
-    if epoch is not None:
-        await new.begin_epoch(epoch.boot_id, epoch.offset_ms, trusted=epoch.trusted)
+    held = await held_epoch(old.disk)
     done = _delivered(old.outbox, old.last_seq)
     while step := await old.read_after(seq, READINGS_PER_STEP):
         seq = step[-1][0]
         seen.update((each.time_ms // ledger.HOUR_MS, each.group.device.name, "acquired") for _, each in step)
         fresh = await _unknown_of(new, step) if begun else step
-        await _add(new, fresh, done)
+        await _add(new, fresh, done, held)
         added += len(fresh)
         await new.upkeep.once()
     counts = Counter(await _counted(old))
@@ -71,13 +69,21 @@ async def _unknown_of(store: Store, step: Sequence[Numbered]) -> Sequence[Number
     return [(seq, reading) for seq, reading in step if id(reading) in fresh]
 
 
-async def _add(new: Store, wanted: Sequence[Numbered], done: Spans) -> None:
-    first = new.last_seq + 1
-    new.append([reading for _, reading in wanted])
-    for name, spans in done.items():
-        new.outbox.progress(name)
-        for start, end in _numbered_anew([seq for seq, _ in wanted], spans, first):
-            new.outbox.passed(name, start, end)
+async def _add(new: Store, wanted: Sequence[Numbered], done: Spans, held: Epoch | None) -> None:
+    async with new.writing:  # nothing is shifted meanwhile
+        shift_ms = new.epoch[1] - held.offset_ms if held and held.boot_id == new.epoch[0] else 0
+        first_held = held.first_seq if held and shift_ms else wanted[-1][0] + 1 if wanted else 0
+        first = new.last_seq + 1
+        new.append(
+            [
+                reading._replace(time_ms=reading.time_ms + shift_ms) if seq >= first_held else reading
+                for seq, reading in wanted
+            ]
+        )
+        for name, spans in done.items():
+            new.outbox.progress(name)
+            for start, end in _numbered_anew([seq for seq, _ in wanted], spans, first):
+                new.outbox.passed(name, start, end)
     await _commit(new)
 
 

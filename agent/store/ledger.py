@@ -20,9 +20,9 @@ from typing import TypeAlias
 
 import orjson
 
+from agent.model import HOUR_MS as HOUR_MS  # noqa: PLC0414 - the hour that it counts in
 from agent.model import Reading
 
-HOUR_MS = 3_600_000
 HOURS_MAX = 400 * 24  # what the table keeps
 
 Key: TypeAlias = tuple[int, str, str]  # hour, device, account

@@ -12,12 +12,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent.model import Group
-from agent.store import layout
-from agent.store.history import Columns, History, ReadingSteps, Steps
+from agent.store.history import History, ReadingSteps
 from agent.store.ledger import HOUR_MS, LedgerRow, row_of, unpack
 from agent.store.news import News, news
 from agent.store.rescue import decoding
 from agent.store.sealed import Sealed
+from agent.store.series import Columns, Steps, groups_of
 
 
 class Onlooker:
@@ -34,8 +34,7 @@ class Onlooker:
         groups: dict[int, Group] = {}
         self._sealed = Sealed(file, groups)
         with _readable(file), closing(self._sealed.connect()) as db, decoding():
-            rows = db.execute("SELECT id, device, name, layout FROM point_group")
-            groups.update((key, layout.decode(*described)) for key, *described in rows)
+            groups.update(groups_of(db))
         self._file, self._keyed = file, groups
         self.groups = list(groups.values())
         self.points = {name for group in self.groups for name in group.point_ids}
@@ -64,7 +63,7 @@ class Onlooker:
         return News(last_seq, {self._keyed[key]: at for key, at in from_ms.items() if key in self._keyed})
 
     async def span_ms(self) -> tuple[int, int] | None:
-        """See `Store.span_ms`."""
+        """The times of the oldest and of the newest reading; None: there is none."""
         return await self._history.span_ms()
 
 

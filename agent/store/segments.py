@@ -14,21 +14,19 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.model import HOUR_MS
 from agent.store import columns
 from agent.store.columns import Floats, Ints
-from agent.store.ledger import HOUR_MS
+from agent.store.moment import Row
 
 POINTS_MAX = 1 << 16
-STEP_VALUES = 250_000
 ROWS_AT_ONCE = 1000
 _GROUP_ID = itemgetter(1)
-
-Row: TypeAlias = tuple[int, int, int, int, bytes]  # seq, group id, time_ms, quality, packed
 
 
 class Chunk(NamedTuple):
@@ -139,13 +137,11 @@ class Gathering:
         """One for each group."""
         return [self._block(group_id) for group_id in self._heads]
 
-    def block(self, group_id: int, points: Sequence[int]) -> Block:
-        """The columns `points` of one group, none of its readings if there are none."""
-        if group_id not in self._heads:
-            none = np.empty(0, np.int64)
-            return Block(group_id, none, none, none, np.empty((0, len(points))))
-        block = self._block(group_id)
-        return replace(block, values=block.values[:, list(points)])
+    def large(self, more_than_bytes: int) -> Iterator[Block]:
+        """One for each group that has more than so much, which is forgotten here."""
+        for group_id in [key for key, values in self._values.items() if len(values) > more_than_bytes]:
+            yield self._block(group_id)
+            del self._heads[group_id], self._values[group_id]
 
     def _block(self, group_id: int) -> Block:
         seqs, times_ms, quality = (np.frombuffer(head, np.int64) for head in self._heads[group_id])
@@ -228,47 +224,6 @@ def blocks_of(
     return [block.where(within(block.times_ms, period_ms)) for block in found]
 
 
-def in_time_order(
-    db: sqlite3.Connection, until: int, period_ms: tuple[int, int], points: Sequence[int], tail: Block
-) -> Iterator[Block]:
-    """`tail` and what is sealed of its group up to `until`, of the columns `points`: all of it in the order
-    of time, some STEP_VALUES at once. What came late is sorted in where it belongs."""
-    find = (
-        "SELECT id, from_ms FROM segment WHERE group_id = ? AND from_ms < ? AND to_ms >= ? AND chunk <= ?"
-        " ORDER BY from_ms"
-    )
-    found = db.execute(find, (tail.group_id, period_ms[1], period_ms[0], until)).fetchall()
-    begun, at, ready = [tail], 0, 0
-    while at < len(found):
-        block = _segment(db, found[at][0], points)
-        if block is not None:
-            begun.append(block.where(within(block.times_ms, period_ms)))
-            ready += len(begun[-1])
-        at += 1
-        if ready * len(points) >= STEP_VALUES and at < len(found):
-            step, begun = _split(begun, found[at][1])
-            ready = sum(len(block) for block in begun[1:])
-            if len(step):
-                yield step
-    if len(last := joined(begun)):
-        yield last
-
-
-def _segment(db: sqlite3.Connection, key: int, points: Sequence[int]) -> Block | None:
-    """None: it was given up meanwhile."""
-    read = "SELECT id, group_id, readings, seqs, times, quality FROM segment WHERE id = ?"
-    with one_moment(db):
-        rows = db.execute(read, (key,)).fetchall()
-        return decode(db, Stored(*rows[0]), points) if rows else None
-
-
-def _split(blocks: Sequence[Block], at_ms: int) -> tuple[Block, list[Block]]:
-    """What of `blocks` is before `at_ms`, in the order of time, and what is not."""
-    before = joined([block.where(block.times_ms < at_ms) for block in blocks])
-    rest = [block.where(block.times_ms >= at_ms) for block in blocks]
-    return before, rest[:1] + [block for block in rest[1:] if len(block)]
-
-
 def joined(blocks: Sequence[Block]) -> Block:
     """Blocks of one group as one, in the order of time."""
     whole = Block(
@@ -296,21 +251,28 @@ class one_moment:  # noqa: N801 - reads as a phrase
         self._db.execute("COMMIT")
 
 
+def heads_of(stored: Stored) -> Block:
+    """A segment's block without any of its columns."""
+    _, group_id, readings, *heads = stored
+    seqs, times_ms, quality = (columns.decode_ints(head, readings) for head in heads)
+    return Block(group_id, seqs, times_ms, quality, np.empty((readings, 0)))
+
+
 def decode(db: sqlite3.Connection, stored: Stored, points: Sequence[int] | None = None) -> Block:
     """A segment's block, of its points the columns `points` (None: all)."""
-    key, group_id, readings, *heads = stored
+    key, _, readings, *_ = stored
     if points is None:
-        bodies = _bodies(db, key, 0, POINTS_MAX - 1)
+        bodies = bodies_of(db, key, 0, POINTS_MAX - 1)
     else:
-        bodies = [body for at in points for body in _bodies(db, key, at, at)]
+        bodies = [body for at in points for body in bodies_of(db, key, at, at)]
     values = np.empty((readings, len(bodies)), order="F")
     for at, body in enumerate(bodies):
         values[:, at] = columns.decode_floats(body, readings)
-    seqs, times_ms, quality = (columns.decode_ints(head, readings) for head in heads)
-    return Block(group_id, seqs, times_ms, quality, values)
+    return replace(heads_of(stored), values=values)
 
 
-def _bodies(db: sqlite3.Connection, key: int, first: int, last: int) -> list[bytes]:
+def bodies_of(db: sqlite3.Connection, key: int, first: int, last: int) -> list[bytes]:
+    """The packed columns of a segment from the place `first` to `last`."""
     sql = "SELECT body FROM segment_column WHERE id BETWEEN ? AND ? ORDER BY id"
     base = key * POINTS_MAX
     return [body for (body,) in db.execute(sql, (base + first, base + last))]

@@ -3,7 +3,8 @@
 Rules.
 1. Everything but the readings is copied there and worked on there: users, keys, alarms, settings.
 2. When the data folder takes writes again, what was changed comes back, file by file, each whole or not at
-   all; what somebody changed in the data folder meanwhile stays as he made it.
+   all; what somebody changed in the data folder meanwhile stays as he made it. The readings follow by
+   themselves, while the agent is at work at home.
 3. What is too large to be copied is done without, and said. The folder outlives the process, not the box.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+READINGS_FILE = "readings.db"
 READINGS = "readings."  # the store's own files: they are joined, not copied
 OTHERS = ("agent.lock", "salvage-", ".takes-writes-", ".shelter.json")
 MANIFEST = "shelter.json"
@@ -81,8 +83,14 @@ class Shelter:
 
     @property
     def is_open(self) -> bool:
-        """Whether an earlier run left something here."""
+        """Whether files are worked on here."""
         return (self.folder / MANIFEST).exists()
+
+    @property
+    def readings(self) -> Path | None:
+        """The readings that wait here to be brought home."""
+        file = self.folder / READINGS_FILE
+        return file if file.exists() else None
 
     @property
     def size_bytes(self) -> int:
@@ -124,7 +132,9 @@ class Shelter:
             )
 
     def bring_back(self) -> None:
-        """What was changed here, to `home`; the readings have to be joined before."""
+        """What was changed here, to `home`; only the readings are left."""
+        if not self.is_open:
+            return
         manifest: dict[str, list[int]] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
         for file in [each for each in _copied(self.folder) if not each.name.endswith("-wal")]:
             if file.name == MANIFEST and file.parent == self.folder:
@@ -141,6 +151,10 @@ class Shelter:
                 self._note(manifest)
             else:
                 log.warning("%s: changed meanwhile: what it was in memory is given up", target)
+        for file in list(_copied(self.folder)):
+            if file != self.folder / MANIFEST:
+                file.unlink()
+        (self.folder / MANIFEST).unlink()
 
     def remove(self) -> None:
         """All came back."""

@@ -28,15 +28,17 @@ from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
 from agent.store.disk import Disk
 from agent.store.epochs import Stamps, begin_epoch, restamp, stamps, trust_epochs
-from agent.store.history import Columns, History, ReadingSteps, Steps
+from agent.store.history import History, ReadingSteps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
+from agent.store.moment import Moment, Period
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
 from agent.store.recovery import recover
 from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
+from agent.store.series import Columns, Steps
 from agent.store.state import StoreState
 from agent.store.upkeep import Upkeep, UpkeepNews
 from agent.supervise import Episode, to_its_end
@@ -57,7 +59,7 @@ class Store:
         *,
         in_memory: str = "",
     ) -> None:
-        self._in_memory = in_memory
+        self.file, self._in_memory = file, in_memory
         self._options = options = options or StoreOptions()
         self._disk = self.disk = Disk(file)
         self.outbox = Outbox()
@@ -73,14 +75,14 @@ class Store:
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
         self._held_from: int | None = None
-        self._epoch: tuple[str, int] = ("", 0)
+        self.epoch: tuple[str, int] = ("", 0)  # the boot that stamps, and by how many ms it is ahead
         self._broken: sqlite3.Error | None = None
-        self._committing = asyncio.Lock()
-        news = UpkeepNews(self._sealable, self._note, self._forget)
+        self.writing = asyncio.Lock()
+        news = UpkeepNews(self._sealable, self.note, self._forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
-        self.upkeep = Upkeep(self._disk, self._budget, size, self._committing, news)
-        self._history = History(self._disk.sealed, self.commit, self._beyond, self._note)
-        self.ledger = Ledger(self._disk.ledger_rows, self._committing)
+        self.upkeep = Upkeep(self._disk, self._budget, size, self.writing, news)
+        self._history = History(self._disk.sealed, self.commit, self._beyond, self.note)
+        self.ledger = Ledger(self._disk.ledger_rows, self.writing)
 
     async def __aenter__(self) -> Self:
         """Open or make the file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
@@ -119,7 +121,7 @@ class Store:
         try:
             await self._disk.register(groups)
         except sqlite3.Error as error:  # the next commit says so
-            self._note(error)
+            self.note(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -184,7 +186,7 @@ class Store:
         await to_its_end(self._commit())
 
     async def _commit(self) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._broken is not None:
                 await self._start_over(self._broken)
             if self._budget.pressure == "refusing" and self.last_seq > self._committed:
@@ -193,7 +195,7 @@ class Store:
                 await self._write()
             except (sqlite3.Error, OSError) as error:
                 self._episode.failed(f"cannot commit, keeping the readings in memory: {error}")
-                self._note(error)
+                self.note(error)
                 self._give_up_surplus()
             else:
                 self._episode.ended()
@@ -258,8 +260,8 @@ class Store:
 
     # ---------------------------------------------------------------- a broken file
 
-    def _note(self, error: Exception) -> None:
-        """Remember that the file itself is damaged; the next commit starts a new one."""
+    def note(self, error: Exception) -> None:
+        """If `error` says that the file itself is damaged, the next commit starts a new one."""
         if isinstance(error, sqlite3.Error) and is_broken(error):
             self._broken = error
 
@@ -271,7 +273,7 @@ class Store:
             aside = await self._disk.start_over(kept)
             if self._held_from is not None:
                 self._held_from = max(self._held_from, self._recent_first)
-                await begin_epoch(self._disk, self._held_from, *self._epoch, trusted=not held)
+                await begin_epoch(self._disk, self._held_from, *self.epoch, trusted=not held)
         except (sqlite3.Error, OSError) as error:
             self._episode.failed(f"broken ({reason}), and no new one can be made: {error}")
             return
@@ -295,7 +297,7 @@ class Store:
         What an earlier start in the same boot stamped without trust is shifted to the same offset.
         """
         first = self.last_seq + 1
-        self._epoch = (boot_id, offset_ms)
+        self.epoch = (boot_id, offset_ms)
         self._held_from, lacking_ms = await begin_epoch(
             self._disk, first, boot_id, offset_ms, trusted=trusted
         )
@@ -309,7 +311,7 @@ class Store:
         await to_its_end(self._restamp(shift_ms))
 
     async def _restamp(self, shift_ms: int) -> None:
-        async with self._committing:
+        async with self.writing:
             if self._held_from is None:
                 return
             end = len(self._recent)  # what comes while the disk works is stamped right
@@ -320,7 +322,7 @@ class Store:
             self._recent[at:end] = [
                 reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
             ]
-            self._epoch = (self._epoch[0], self._epoch[1] + shift_ms)
+            self.epoch = (self.epoch[0], self.epoch[1] + shift_ms)
             self._journal_anew()
 
     async def release(self) -> None:
@@ -355,7 +357,7 @@ class Store:
             try:
                 rows = await self._disk.read(seq, min(first, before), limit)
             except sqlite3.Error as error:
-                self._note(error)
+                self.note(error)
                 raise OSError(f"store: cannot read back: {error}") from error
             # What was committed and left memory while we read the disk is there now: look again.
             if rows or first == self._recent_first:
@@ -370,14 +372,12 @@ class Store:
     def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
         """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`.
 
-        In steps of bounded size: what is sealed chunk by chunk, each in the order of time; the log and the
-        newest, not yet committed ones in the order they came. OSError if the disk cannot be read.
+        In bounded steps: each chunk in the order of time, then the rest as it came. OSError: no disk.
         """
         return self._history.readings(set(points), (from_ms, to_ms))
 
     def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        """`points` as arrays, `from_ms` <= time < `to_ms`: group by group, each in the order of time, in
-        steps of bounded size. OSError if the disk cannot be read."""
+        """As arrays: group by group, each in the order of time; otherwise like `history`."""
         return self._history.columns(set(points), (from_ms, to_ms))
 
     def downsample(
@@ -387,9 +387,9 @@ class Store:
         steps that hold anything; otherwise like `columns`."""
         return self._history.steps(set(points), (from_ms, to_ms), step_ms)
 
-    async def span_ms(self) -> tuple[int, int] | None:
-        """The times of the oldest and of the newest reading; None: there is none. OSError as ever."""
-        return await self._history.span_ms()
+    async def moment(self, points: Collection[str], period_ms: Period) -> Moment:
+        """What there is now, for a process that reads `file`. OSError as ever."""
+        return await self._history.moment(points, period_ms)
 
     def _sealable(self) -> int:
         return 0 if self._broken else min(self._committed, self.released_seq)

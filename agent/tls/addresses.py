@@ -24,6 +24,18 @@ def names_of_this_box() -> list[str]:
     return list(dict.fromkeys(found))[:NAMES_MAX]
 
 
+def host_name() -> str:
+    """The box's own, without a domain."""
+    host = socket.gethostname().lower().partition(".")[0]
+    return host if _LABEL.fullmatch(host) else "uicps"
+
+
+def reachable_addresses(host: str) -> list[str]:
+    """The IPv4 addresses at which others reach what listens at `host`."""
+    found = [each for each in _ipv4() if not ipaddress.ip_address(each).is_loopback]
+    return found if host in ("0.0.0.0", "::", "") else [each for each in found if each == host]  # noqa: S104
+
+
 def _ipv4() -> list[str]:
     found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

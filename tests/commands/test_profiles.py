@@ -62,8 +62,8 @@ def test_a_code_that_is_no_whole_number(code: str, tmp_path: Path, capsys: Captu
     ("text", "words"),
     [
         ('driver = "modbs"', "driver: expected one of \"modbus\", \"udp\", \"serial\", \"sma-speedwire\", "
-         "found \"modbs\", did you mean 'modbus'?"),
-        ("", 'driver: expected one of "modbus", "udp", "serial", "sma-speedwire", found none'),
+         "\"push\", found \"modbs\", did you mean 'modbus'?"),
+        ("", 'driver: expected one of "modbus", "udp", "serial", "sma-speedwire", "push", found none'),
         ("driver = ", "expected TOML: "),
     ],
 )  # fmt: skip

@@ -139,7 +139,7 @@ async def test_udp_modules_are_not_taken_from_the_agent(tmp_path: Path, free_por
     file.write_text(text + '[[line.device]]\nname = "room"\nprofile = "ambient"\nunsigned = true\n')
     refused = await command("watch", str(file), "room")
     assert refused.code == 1
-    assert "room: UDP modules can only be watched through the running agent, use --url" in refused.errors
+    assert "room: what others send can only be watched through the running agent, use --url" in refused.errors
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ UNITS = {
     "voltage": "V", "current": "A", "active_power": "W", "reactive_power": "var", "apparent_power": "VA",
     "power_factor": "", "frequency": "Hz", "energy": "kWh", "reactive_energy": "kvarh", "thd": "%",
     "voltage_unbalance": "%", "temperature": "°C", "supply_temperature": "°C", "humidity": "%", "co2": "ppm",
-    "battery_voltage": "V",
+    "battery_voltage": "V", "irradiance": "W/m²", "wind_speed": "m/s", "cloud_cover": "%",
+    "rain_rate": "mm/h", "air_pressure": "hPa", "price": "BRL/kWh", "people": "",
 }  # fmt: skip
 WANTED = {
     "pzem-004t", "pzem-016", "eastron-sdm120", "eastron-sdm630", "schneider-iem3155", "schneider-pm5xxx",

@@ -23,7 +23,6 @@ from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Quality, Reading, Writable
 from agent.server import Parts, Role, Server, ServerOptions
 from agent.server.audit import Entry, Query
-from agent.server.parts import Configuration, Profiles, Reports
 from agent.store import Store
 
 PASSWORD = "uma senha é longa"
@@ -136,9 +135,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
 
         async def begin(
             *groups: Group,
-            configuration: Configuration | None = None,
-            profiles: Profiles | None = None,
-            reports: Reports | None = None,
+            parts: Parts | None = None,
             **options: Any,
         ) -> Site:
             store = await stack.enter_async_context(Store(tmp_path / "store.db"))
@@ -166,7 +163,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartSite]:
                 alarm=lambda code, text: site.alarms.append(code),
                 hasher=CHEAP,
                 alarms=site.told,
-                parts=Parts(site.dispatch, configuration, profiles, reports),
+                parts=(parts or Parts())._replace(dispatch=site.dispatch),
             )
             await stack.enter_async_context(server)
             if await server.users.find("ana") is None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from agent.config import Config
+from agent.config import Config, load
 from agent.configuring import Configuring, Sheets
+from agent.dispatch import Dispatch
+from agent.drivers import open_line
+from agent.hub import Hub
+from agent.intake import Intake
+from agent.lines import Lines
 from agent.reporting import Reporting
 from agent.reports.options import ReportsOptions
-from tests.server.conftest import HVAC, METER, SENSOR, START_MS, StartSite, meter, sensor
+from agent.scanning import Scans
+from agent.server import Parts
+from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, ended, meter, sensor
 from tests.server.rest import admin
 
 with warnings.catch_warnings():
@@ -47,6 +57,12 @@ port = 1
 [[line.device]]
 name = "meter"
 profile = "eastron-sdm630"
+[[line]]
+name = "outside"
+driver = "push"
+[[line.device]]
+name = "0"
+profile = "weather-push"
 """
 
 
@@ -80,20 +96,35 @@ def failures_of(operation: Any, url: str, headers: dict[str, str]) -> list[str]:
     return failures
 
 
-async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tmp_path: Path) -> None:
+@asynccontextmanager
+async def parts_of(file: Path) -> AsyncIterator[Parts]:
+    """What the agent of the configuration `file` would have, of lines that run."""
+
     async def apply(config: Config) -> list[str]:
         return []
 
-    file, changing = tmp_path / "config.toml", asyncio.Lock()
+    async def register(groups: object) -> None: ...
+
+    config = load(file)
+    lines = Lines(lambda *each: open_line(*each, file.parent), config.options.line, config.profiles)
+    hub = Hub(lines.groups)
+    lines.begin(hub.publish, hub, Dispatch(hub.groups, lines.write), register, lambda: None)
+    running = asyncio.create_task(lines.run())
+    change = (file, apply, asyncio.Lock())
+    async with Scans(lines, config.profile_dir, time.time) as scans:
+        reports = Reporting(file, file.parent, ReportsOptions())  # nobody makes what is asked for
+        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, reports)
+    await ended(running)
+
+
+async def test_nothing_breaks_it_and_nothing_is_undescribed(start: StartSite, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
     await asyncio.to_thread(file.write_text, CONFIG)
-    site = await start(
-        METER,
-        SENSOR,
-        HVAC,
-        configuration=Configuring(file, apply, changing),
-        profiles=Sheets(file, apply, changing),
-        reports=Reporting(file, tmp_path, ReportsOptions()),  # nobody makes what is asked for
-    )
+    async with parts_of(file) as parts:
+        await whole_api(await start(METER, SENSOR, HVAC, parts=parts))
+
+
+async def whole_api(site: Site) -> None:
     site.publish(meter(START_MS - 1000), sensor(START_MS - 1000))
     site.tell("line:bus")
     ask = await admin(site)

@@ -101,7 +101,7 @@ async def test_damage_under_a_running_agent_costs_nothing_that_memory_has(tmp_pa
     async with Store(file, chunk_size=SIZE) as store:
         readings = await filled(store, 9_000)
         assert await store.upkeep.seal()
-        store._note(broken())
+        store.note(broken())
         store.append(some(50, 9_000))
         readings += some(50, 9_000)
         await store.commit()

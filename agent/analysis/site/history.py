@@ -12,8 +12,8 @@ from agent.analysis.site.gather import Gatherer, HalfHours
 from agent.analysis.site.plan import Plan
 from agent.localtime import DAY_MS
 from agent.model import Group
-from agent.store.history import Columns
 from agent.store.onlooker import Onlooker
+from agent.store.series import Columns
 
 SEEN, BEHIND = "seen", "behind"  # notes: what was read to its end, and how far into the present run
 STEP_MS = DAY_MS  # of a long past: so much of all groups at once, then it is kept

@@ -109,6 +109,10 @@ class UdpModules:
                 self._socket = None
                 self._save_the_last()
 
+    async def move(self, state_dir: Path) -> None:
+        """Remember in `state_dir` from now on. OSError if that disk refuses: then nothing moved."""
+        await asyncio.to_thread(self._ledger.move, state_dir)
+
     async def write(self, device: str, point: str, value: float) -> None:
         """Have a module write `value`; returns when it says that it has.
 

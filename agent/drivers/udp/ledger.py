@@ -43,10 +43,26 @@ class Ledger:
     """The marks of one line in `folder`. `save` blocks until they are on the disk: call it in a thread."""
 
     def __init__(self, folder: Path, line: str, *, fsync: Callable[[int], None] = os.fsync) -> None:
-        self._folder = folder
-        self._files = tuple(folder / f"{line}.replay-{at}" for at in (0, 1))
-        self._fsync, self._generation = fsync, 0
+        self._line, self._fsync, self._generation = line, fsync, 0
+        self._saved: Marks | None = None
+        self._settle(folder)
         self._lock = threading.Lock()
+
+    def _settle(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = tuple(folder / f"{self._line}.replay-{at}" for at in (0, 1))
+
+    def move(self, folder: Path) -> None:
+        """Be in `folder` from now on, with what was saved. OSError: that disk refuses, nothing moved."""
+        with self._lock:
+            before = self._folder
+            self._settle(folder)
+            try:
+                if self._saved is not None:
+                    self._save(self._saved)
+            except OSError:
+                self._settle(before)
+                raise
 
     def load(self) -> Marks:
         """What was saved last. Files that cannot be understood are said and count as absent."""
@@ -71,15 +87,19 @@ class Ledger:
     def save(self, marks: Marks) -> None:
         """Keep `marks` instead of all saved before. OSError if the disk refuses."""
         with self._lock:
-            generation = self._generation + 1
-            file = self._files[generation % 2]
-            if not file.exists():
-                self._create(file)
-            with file.open("r+b", buffering=0) as target:
-                target.write(_written(generation, marks))
-                target.truncate()
-                self._fsync(target.fileno())
-            self._generation = generation
+            self._save(marks)
+            self._saved = marks
+
+    def _save(self, marks: Marks) -> None:
+        generation = self._generation + 1
+        file = self._files[generation % 2]
+        if not file.exists():
+            self._create(file)
+        with file.open("r+b", buffering=0) as target:
+            target.write(_written(generation, marks))
+            target.truncate()
+            self._fsync(target.fileno())
+        self._generation = generation
 
     def _create(self, file: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-/* Built from web/, do not edit: acec2d4709e79c0f4e01c5911fdd1a0d07a6ee9cc87785c378ef8ceb48bcc5ea
+/* Built from web/, do not edit: e2e96641e70dfe6f2f5a1f0930ec6a94c3544a66158db84e888e37c0a6d458b6
 
 Contains uPlot:
 The MIT License (MIT)

@@ -9,6 +9,7 @@ from typing import Any
 from agent.drivers.modbus import codec
 from agent.drivers.modbus.profile import ModbusPoint, ModbusProfile
 from agent.drivers.profile import BUILT_IN
+from agent.drivers.push import PushProfile
 from agent.drivers.serial.profile import SerialProfile
 from agent.drivers.sma.speedwire import SmaProfile
 from agent.drivers.udp import UdpProfile
@@ -19,9 +20,10 @@ MODELS: dict[str, type[Any]] = {
     "udp": UdpProfile,
     "serial": SerialProfile,
     "sma-speedwire": SmaProfile,
+    "push": PushProfile,
 }
 FILES = sorted(BUILT_IN.glob("*.toml"))
-Profile = ModbusProfile | UdpProfile | SerialProfile | SmaProfile
+Profile = ModbusProfile | UdpProfile | SerialProfile | SmaProfile | PushProfile
 
 
 def modbus(name: str) -> ModbusProfile:

@@ -39,13 +39,27 @@ def test_a_write_cut_off_anywhere_costs_only_itself(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "wifi")
     for number in range(1, 5):
         ledger.save(marks(number))
-    newest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    newest = tmp_path / "wifi.replay-0"  # they take turns
     whole = newest.read_bytes()
     for size in range(len(whole) - 1):
         newest.write_bytes(whole[:size])
         assert Ledger(tmp_path, "wifi").load() == marks(3)
     newest.write_bytes(whole)
     assert Ledger(tmp_path, "wifi").load() == marks(4)
+
+
+def test_it_moves_with_what_it_saved_or_not_at_all(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "old", "wifi")
+    ledger.save(marks(1))
+    ledger.move(tmp_path / "new")
+    assert Ledger(tmp_path / "new", "wifi").load() == marks(1)
+    ledger.save(marks(2))
+    assert Ledger(tmp_path / "new", "wifi").load() == marks(2)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        ledger.move(tmp_path / "file")
+    ledger.save(marks(3))
+    assert Ledger(tmp_path / "new", "wifi").load() == marks(3)
 
 
 def test_damage_is_said_and_no_hindrance(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,65 +3,39 @@
 long: `time,device,point,value,unit,quality,time_ms`, one value a row; with steps the sixth cell says which
 aggregate it is. wide: `time` and a column `device.point [unit]` for each point, one time a row.
 
-A value is the shortest text that reads back as the very same float64, empty when not available. With a
-decimal comma cells are separated by semicolons, as spreadsheets of such countries expect.
+A value is the shortest text that reads back as the very same float64, empty when not available.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
 
-from agent.model import Group, Point, Quality
-from agent.server.times import offset_s
+from agent.export.style import Style, line
+from agent.localtime import local_ms
+from agent.model import Group, Quality
 from agent.store.columns import Floats, Ints
-from agent.store.history import Columns
+from agent.store.series import Columns
 
-VALUES_PER_SLICE = 10_000  # some 2 ms of a processor that nobody else gets meanwhile
-QUARTER_MS = 900_000  # no zone has changed its offset at any other time for a century
+VALUES_PER_SLICE = 5_000  # some 400 kB
 
 _QUALITIES = {int(each): each.name.lower().encode() for each in Quality}
 
 
-class Style(NamedTuple):
-    """How cells look. `zone` None: UTC."""
-
-    layout: Literal["long", "wide"] = "long"
-    zone: ZoneInfo | None = None
-    comma: bool = False
-
-    @property
-    def separator(self) -> str:
-        return ";" if self.comma else ","
-
-
-def long_header(style: Style, sixth: str = "quality") -> bytes:
-    return _line(("time", "device", "point", "value", "unit", sixth, "time_ms"), style)
-
-
-def wide_header(style: Style, points: Iterable[tuple[str, Point]]) -> bytes:
-    """Of `points`, by id."""
-    names = (f"{name} [{point.unit}]" if point.unit else name for name, point in points)
-    return _line(("time", *names), style)
-
-
-def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[Callable[[], bytes]]:
-    """The rows of `part`, in slices to be made one by one. `sixth`: instead of the quality."""
+def long_rows(style: Style, part: Columns, sixth: str = "") -> Iterator[bytes]:
+    """The rows of `part`, a slice at a time. `sixth`: instead of the quality."""
     pattern = _pattern(style, part.group, part.points)
     step = max(1, VALUES_PER_SLICE // max(1, len(part.points)))
     for at in range(0, len(part.time_ms), step):
-        yield lambda own=slice(at, at + step): _long(style, part, pattern, own, sixth)  # type: ignore[misc]
+        yield _long(style, part, pattern, slice(at, at + step), sixth)
 
 
 def _long(style: Style, part: Columns, pattern: bytes, own: slice, sixth: str) -> bytes:
     times = part.time_ms[own]
-    shown, separator = time_texts(times, style.zone), style.separator.encode()
+    shown, separator = time_texts(times, _zone(style)), style.separator.encode()
     plain = [b"%d" % each for each in times.tolist()]
     if sixth:
         sixths = [sixth.encode()] * len(plain)
@@ -80,8 +54,8 @@ def _pattern(style: Style, group: Group, points: Sequence[str]) -> bytes:
     lines = []
     for name in points:
         point, separator = units[name], style.separator
-        left = _line((group.device.name, point.name), style).strip()
-        unit = _line((point.unit, "x"), style).strip()[:-2]
+        left = line((group.device.name, point.name), style).strip()
+        unit = line((point.unit, "x"), style).strip()[:-2]
         lines.append(
             b"%%b%b%b%b%%b%b%b%%b\r\n"
             % (*(separator.encode(), _inert(left), separator.encode()), separator.encode(), _inert(unit))
@@ -89,18 +63,16 @@ def _pattern(style: Style, group: Group, points: Sequence[str]) -> bytes:
     return b"".join(lines)
 
 
-def wide_rows(style: Style, times: Ints, matrix: Floats) -> Iterator[Callable[[], bytes]]:
-    """n times and n x points values, in slices to be made one by one."""
+def wide_rows(style: Style, times: Ints, matrix: Floats) -> Iterator[bytes]:
+    """n times and n x points values, a slice at a time."""
     width = matrix.shape[1]
     pattern = b"%b" + (style.separator.encode() + b"%b") * width + b"\r\n"
     step = max(1, VALUES_PER_SLICE // max(1, width))
-
-    def made(own: slice) -> bytes:
-        columns = [number_texts(matrix[own, at], comma=style.comma) for at in range(width)]
-        return b"".join(map(pattern.__mod__, zip(time_texts(times[own], style.zone), *columns, strict=True)))
-
     for at in range(0, len(times), step):
-        yield lambda own=slice(at, at + step): made(own)  # type: ignore[misc]
+        own = slice(at, at + step)
+        columns = [number_texts(matrix[own, column], comma=style.comma) for column in range(width)]
+        shown = time_texts(times[own], _zone(style))
+        yield b"".join(map(pattern.__mod__, zip(shown, *columns, strict=True)))
 
 
 def number_texts(values: Floats, *, comma: bool = False) -> list[bytes]:
@@ -116,9 +88,9 @@ def time_texts(times: Ints, zone: ZoneInfo | None = None) -> list[bytes]:
     """`2026-01-02T03:04:05.678Z`, or with the offset of `zone`."""
     if zone is None:
         return _iso(times, b"Z")
-    quarters, which = np.unique(times // QUARTER_MS, return_inverse=True)
-    offsets = np.array([offset_s(int(each) * QUARTER_MS, zone) for each in quarters], np.int64)[which]
-    texts = _iso(times + offsets * 1000, b"")
+    local = local_ms(times, zone)
+    offsets = (local - times) // 1000
+    texts = _iso(local, b"")
     ends = {int(each): _offset(int(each)) for each in np.unique(offsets)}
     return [text + ends[each] for text, each in zip(texts, offsets.tolist(), strict=True)]
 
@@ -138,10 +110,8 @@ def _offset(seconds: int) -> bytes:
     return b"%b%02d:%02d" % (sign, abs(seconds) // 3600, abs(seconds) % 3600 // 60)
 
 
-def _line(cells: Iterable[str], style: Style) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, delimiter=style.separator).writerow(cells)
-    return out.getvalue().encode()
+def _zone(style: Style) -> ZoneInfo | None:
+    return ZoneInfo(style.zone) if style.zone else None
 
 
 def _inert(text: bytes) -> bytes:
