@@ -158,7 +158,7 @@ class Service:
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
                 parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(
-                    reports=self._reporting
+                    jobs=jobs, reports=self._reporting
                 ),
             )
             await stack.enter_async_context(server)

@@ -64,6 +64,7 @@ class Jobs:
         self._running = 0
         self._changed: set[str] = set()
         self._unwritten: dict[int, Run] = {}
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._poked, self._dirty = asyncio.Event(), asyncio.Event()
         self._episode = Episode(log, "jobs")
 
@@ -109,6 +110,11 @@ class Jobs:
         """Every job for JSON: when it runs, what it does now, how it went last."""
         return [state.as_json() for state in self._states.values()]
 
+    def listen(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Call `listener` with a job, as in `status`, when it changes; the returned function ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
     async def history(self, name: str = "", limit: int = 50, before: int | None = None) -> list[Run]:
         """Runs (of job `name`), newest first, those under way too; a page ends before the number `before`."""
         if name:
@@ -127,6 +133,7 @@ class Jobs:
             raise JobRefused(f"{name}: it is running already, or about to")
         state.queue.append(self._now_ms())
         self._poked.set()
+        self._say(state)
 
     def pause(self, name: str) -> None:
         """Let what is due pass, until `resume`; a run that is under way goes on. Outlives a restart."""
@@ -139,6 +146,7 @@ class Jobs:
     def _pause(self, state: JobState, *, paused: bool) -> None:
         state.paused = paused
         self._note(state)
+        self._say(state)
 
     def _state(self, name: str) -> JobState:
         if name not in self._states:
@@ -269,6 +277,11 @@ class Jobs:
         """Publish how the job is."""
         state.told_s = self._monotonic()
         self._publish([Reading(state.group, self._now_ms(), state.values())])
+        self._say(state)
+
+    def _say(self, state: JobState) -> None:
+        for listener in tuple(self._listeners):
+            listener(state.as_json())
 
     def _now_ms(self) -> int:
         return round(self._now_s() * 1000)

@@ -33,6 +33,7 @@ from agent.server.conversation import Site
 from agent.server.described import Described
 from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
+from agent.server.jobs import JobRoutes
 from agent.server.live import Live
 from agent.server.logs import Ring
 from agent.server.metrics import Metrics
@@ -223,7 +224,7 @@ class Server:
         office, options = self.office, self._options
         dispatch = self._parts.dispatch
         orders = Orders(dispatch, office.audit.note) if dispatch else None
-        about = Site(self._hub, self._store, self._live, orders, self._alarms)
+        about = Site(self._hub, self._store, self._live, orders, self._alarms, jobs=self._parts.jobs)
         sockets = Sockets(
             *(about, office.gate, office.grants.renewed, options),
             clock=self._clock,
@@ -285,6 +286,7 @@ class Server:
             People(self.office),
             Setting(self._parts.configuration, self.audit.note),
             ProfileRoutes(self._parts.profiles, self.audit.note),
+            JobRoutes(self._parts.jobs, self.audit.note),
             Pushing(self._parts.intake),
             Scanning(self._parts.scans, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,

@@ -18,6 +18,7 @@ from agent.alarms import Alarm, Alarms
 from agent.dispatch import ENDED, Command, Dispatch
 from agent.dispatch import Refused as CommandRefused
 from agent.hub import Hub
+from agent.schedule import Jobs
 from agent.server import past
 from agent.server.identity.gate import Caller, require
 from agent.server.identity.permissions import Permission
@@ -53,12 +54,20 @@ ORDERS_FOLLOWED_MAX = 100
 
 
 class Site:
-    """What all conversations are about. Without dispatch or alarms there are none to speak of."""
+    """What all conversations are about. Without dispatch, alarms or jobs there are none to speak of."""
 
     def __init__(
-        self, hub: Hub, store: Store, live: Live, orders: Orders | None, alarms: Alarms | None
+        self,
+        hub: Hub,
+        store: Store,
+        live: Live,
+        orders: Orders | None,
+        alarms: Alarms | None,
+        *,
+        jobs: Jobs | None = None,
     ) -> None:
-        self.hub, self.store, self.live, self.orders, self.alarms = hub, store, live, orders, alarms
+        self.hub, self.store, self.live = hub, store, live
+        self.orders, self.alarms, self.jobs = orders, alarms, jobs
 
 
 class Conversation:
@@ -228,7 +237,11 @@ class Conversation:
     def _follow(self, asked: Follow) -> None:
         if (stop := self._streams.pop(asked.stream, None)) is not None:
             stop()
-        begin = {"commands": self._follow_commands, "alarms": self._follow_alarms}[asked.stream]
+        begin = {
+            "commands": self._follow_commands,
+            "alarms": self._follow_alarms,
+            "jobs": self._follow_jobs,
+        }[asked.stream]
         stop, image = begin()
         self._streams[asked.stream] = stop
         self._following(asked.id)
@@ -258,6 +271,14 @@ class Conversation:
             self._put({"type": "alarms", "alarms": [alarm.as_json()]})
 
         return alarms.listen(heard), [each.as_json() for each in alarms.active()]
+
+    def _follow_jobs(self) -> tuple[Callable[[], None], list[Any]]:
+        jobs: Jobs = self._need(self._site.jobs)
+
+        def heard(job: dict[str, Any]) -> None:
+            self._put({"type": "jobs", "jobs": [job]})
+
+        return jobs.listen(heard), jobs.status()
 
     # ---------------------------------------------------------------- saying
 

@@ -24,7 +24,7 @@ Pattern = Annotated[str, Field(max_length=PATTERN_CHARS_MAX)]
 Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=PATTERNS_MAX)]
 Instant = Annotated[int, Field(ge=0, le=TIME_MS_MAX)] | Annotated[str, Field(max_length=40)]
 Aggregate = Literal["mean", "min", "max", "last", "count"]
-Stream = Literal["commands", "alarms"]
+Stream = Literal["commands", "alarms", "jobs"]
 
 
 class Said(BaseModel):
@@ -108,7 +108,7 @@ class Release(Said):
 
 
 class Follow(Said):
-    """The commands, or the alarms: those there are now, then each that is new or changed."""
+    """The commands, the alarms or the jobs: those there are now, then each that is new or changed."""
 
     type: Literal["follow"]
     id: Id | None = None
@@ -268,6 +268,14 @@ class Alarms(Answer):
     alarms: list[dict[str, Any]]
 
 
+class JobsNews(Answer):
+    """Jobs as `GET /api/v1/jobs` has them; of a run that is under way a few times a minute."""
+
+    type: Literal["jobs"]
+    image: bool = False
+    jobs: list[dict[str, Any]]
+
+
 class Following(Answer):
     """Which streams this client follows now."""
 
@@ -314,6 +322,7 @@ ANSWERS: tuple[type[Answer], ...] = (
     Released,
     Commands,
     Alarms,
+    JobsNews,
     Following,
     TokenExpiring,
     TokenRefreshed,

@@ -9,6 +9,7 @@ from agent.dispatch import Dispatch
 from agent.intake import Intake
 from agent.reports.shelf import Shelf
 from agent.reports.wish import Wish
+from agent.schedule import Jobs
 
 Document: TypeAlias = MutableMapping[str, Any]
 
@@ -121,4 +122,5 @@ class Parts(NamedTuple):
     profiles: Profiles | None = None
     intake: Intake | None = None
     scans: Scans | None = None
+    jobs: Jobs | None = None
     reports: Reports | None = None

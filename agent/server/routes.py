@@ -11,6 +11,7 @@ from agent.server.api import Api, LedgerQuery, PointsQuery
 from agent.server.audit.routes import AuditQuery, AuditRoutes
 from agent.server.export import Export, ExportQuery
 from agent.server.identity.permissions import Permission as May
+from agent.server.jobs import JobRoutes, RunsQuery
 from agent.server.logs import LogQuery, Ring
 from agent.server.messages import CommandNews
 from agent.server.metrics import Metrics
@@ -39,6 +40,7 @@ class Handlers(NamedTuple):
     people: People
     setting: Setting
     profiles: ProfileRoutes
+    jobs: JobRoutes
     pushing: Pushing
     scanning: Scanning
     alarms: AlarmRoutes | None
@@ -56,6 +58,7 @@ def table(on: Handlers) -> list[Route]:
         *_steering(on),
         *_pushing(on),
         *alarms,
+        *_jobs(on),
         *_account(on),
         *_people(on),
         *_setting(on),
@@ -131,6 +134,24 @@ def _alarms(do: AlarmRoutes) -> list[Route]:
               answer=shapes.Loose, refuses=refused),
         Route("POST", f"{alarms}/unshelve", May.ACKNOWLEDGE, do.unshelve, "Have it back", body=Unshelve,
               answer=shapes.Loose, refuses=refused),
+    ]  # fmt: skip
+
+
+def _jobs(on: Handlers) -> list[Route]:
+    do, jobs = on.jobs, f"{V1}/jobs"
+    job = f"{jobs}/{{job}}"
+    unknown = {404: "there is none of this name"}
+    refused = unknown | {409: "it cannot be done now; the text says why"}
+    return [
+        Route("GET", jobs, May.READ, do.all, "What runs at its time, and how it went", answer=shapes.Jobs),
+        Route("GET", f"{jobs}/history", May.READ, do.history, "Runs, newest first", RunsQuery,
+              answer=shapes.JobRuns, refuses=unknown),
+        Route("POST", f"{job}/run", May.CONFIGURE, do.run, "Run it now, also if it is paused",
+              answer=shapes.Job, refuses=refused),
+        Route("POST", f"{job}/pause", May.CONFIGURE, do.pause, "Let what is due pass, until resume",
+              answer=shapes.Job, refuses=refused),
+        Route("POST", f"{job}/resume", May.CONFIGURE, do.resume, "Run it again when it is due",
+              answer=shapes.Job, refuses=refused),
     ]  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Reading, Writable
 from agent.reporting import Reporting
 from agent.reports.options import ReportsOptions
+from agent.schedule import Job, Jobs, Outcome, Result, Turn
+from agent.schedule.when import Every
 from agent.server import Role, Server, ServerOptions
 from agent.server.parts import Parts
 from agent.store import Store
@@ -141,8 +143,12 @@ class Office:
         self.hub.listen(self.store.append)
         await self.store.register(self.hub.groups)
         self._past()
+        self.go = asyncio.Event()
+        folder = self._folder / "jobs.db"
+        night = Job("night-copy", self._copy, Every(86400), "cron 0 2 * * *")
+        self.jobs = await stack.enter_async_context(Jobs([night], folder, lambda readings: None))
         self.server = await stack.enter_async_context(self._server())
-        for work in (self.store.run, self.dispatch.run, self.reports.run, self._publish):
+        for work in (self.store.run, self.dispatch.run, self.jobs.run, self.reports.run, self._publish):
             stack.push_async_callback(_ended, asyncio.create_task(work()))
         return self
 
@@ -160,7 +166,7 @@ class Office:
             hasher=CHEAP,
             alarm=lambda code, text: None,
             alarms=cast(Any, self.bell),
-            parts=Parts(dispatch=self.dispatch, reports=self.reports),
+            parts=Parts(dispatch=self.dispatch, jobs=self.jobs, reports=self.reports),
         )
 
     async def user(self, name: str = "ana", role: Role = Role.ADMIN) -> None:
@@ -170,6 +176,11 @@ class Office:
 
     def now_s(self) -> float:
         return time.time() + self.ahead_s
+
+    async def _copy(self, turn: Turn) -> Outcome:
+        turn.progress(0.4, "half of it")
+        await self.go.wait()
+        return Outcome(Result.WELL, "two files", 0.1, 12.0)
 
     async def _write(self, device: str, point: str, value: float) -> None:
         self.ac[point] = value

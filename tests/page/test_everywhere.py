@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.page.conftest import Office, Visitor
 
-VIEWS = ("live", "plot", "climate", "alarms", "export", "reports", "status")
+VIEWS = ("live", "plot", "climate", "alarms", "jobs", "export", "reports", "status")
 STYLE = Path(__file__).parent.parent.parent / "web" / "src" / "style.css"
 TITLES = {
     "pt-BR": [
@@ -18,6 +18,7 @@ TITLES = {
         "Gráfico ao vivo",
         "Climatização e comandos",
         "Alarmes",
+        "Tarefas",
         "Baixar histórico",
         "Relatórios",
         "Estado do agente",
@@ -27,6 +28,7 @@ TITLES = {
         "Live plot",
         "Air conditioning and commands",
         "Alarms",
+        "Jobs",
         "Download history",
         "Reports",
         "How the agent is",

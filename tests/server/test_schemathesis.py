@@ -22,6 +22,7 @@ from agent.lines import Lines
 from agent.reporting import Reporting
 from agent.reports.options import ReportsOptions
 from agent.scanning import Scans
+from agent.schedule import Job, Jobs, Outcome, Result, Turn
 from agent.server import Parts
 from tests.server.conftest import HVAC, METER, SENSOR, START_MS, Site, StartSite, ended, meter, sensor
 from tests.server.rest import admin
@@ -105,15 +106,21 @@ async def parts_of(file: Path) -> AsyncIterator[Parts]:
 
     async def register(groups: object) -> None: ...
 
+    async def work(turn: Turn) -> Outcome:
+        return Outcome(Result.WELL)
+
     config = load(file)
     lines = Lines(lambda *each: open_line(*each, file.parent), config.options.line, config.profiles)
     hub = Hub(lines.groups)
     lines.begin(hub.publish, hub, Dispatch(hub.groups, lines.write), register, lambda: None)
     running = asyncio.create_task(lines.run())
     change = (file, apply, asyncio.Lock())
-    async with Scans(lines, config.profile_dir, time.time) as scans:
+    async with (
+        Scans(lines, config.profile_dir, time.time) as scans,
+        Jobs([Job("night", work)], file.parent / "jobs.db", lambda readings: None) as jobs,
+    ):
         reports = Reporting(file, file.parent, ReportsOptions())  # nobody makes what is asked for
-        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, reports)
+        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, jobs, reports)
     await ended(running)
 
 

@@ -7,6 +7,7 @@ import { Devices } from "./devices.js";
 import { Download } from "./download.js";
 import { $ } from "./element.js";
 import { Image } from "./image.js";
+import { Jobs } from "./jobs.js";
 import { Plot } from "./plot.js";
 import { Reports } from "./reports.js";
 import { Refusal, Session } from "./session.js";
@@ -14,7 +15,7 @@ import { Live } from "./socket.js";
 import { Status } from "./status.js";
 import { chooseLanguage, known, language, t, translate } from "./text.js";
 
-const VIEWS = ["live", "plot", "climate", "alarms", "export", "reports", "status"];
+const VIEWS = ["live", "plot", "climate", "alarms", "jobs", "export", "reports", "status"];
 
 const session = new Session();
 const live = new Live(session);
@@ -23,6 +24,7 @@ const plot = new Plot(live, image);
 const devices = new Devices($("devices"), $("nothing"), image, plot);
 const climate = new Climate(live, image);
 const alarms = new Alarms(session);
+const jobs = new Jobs(session);
 const download = new Download(session);
 const reports = new Reports(session);
 const status = new Status(session);
@@ -47,7 +49,7 @@ function writeAll() {
   $("language").value = language;
   writeLink();
   status.write();
-  for (const each of [devices, plot, climate, alarms, download, reports, factor]) each.rewrite();
+  for (const each of [devices, plot, climate, alarms, jobs, download, reports, factor]) each.rewrite();
   writeTitle();
 }
 
@@ -93,7 +95,7 @@ function enter() {
 function leave(reason) {
   live.stop();
   factor.close();
-  for (const each of [devices, climate, alarms, download, reports, image, status]) each.clear();
+  for (const each of [devices, climate, alarms, jobs, download, reports, image, status]) each.clear();
   $("site").hidden = $("views").hidden = $("sign-out").hidden = $("factor-open").hidden = true;
   $("login").hidden = false;
   $("totp-ask").hidden = true;
@@ -152,7 +154,7 @@ live.addEventListener("points", (event) => {
   devices.take({ readings: image.readings });
 });
 live.addEventListener("welcome", (event) => {
-  for (const each of [image, climate, alarms, reports]) each.welcome(event.detail);
+  for (const each of [image, climate, alarms, jobs, reports]) each.welcome(event.detail);
   plot.again();
 });
 live.addEventListener("readings", (event) => {
@@ -161,6 +163,7 @@ live.addEventListener("readings", (event) => {
 });
 live.addEventListener("commands", (event) => climate.news(event.detail));
 live.addEventListener("alarms", (event) => alarms.news(event.detail));
+live.addEventListener("jobs", (event) => jobs.news(event.detail));
 document.addEventListener("visibilitychange", () => {
   devices.tick();
   climate.tick();

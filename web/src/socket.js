@@ -133,10 +133,12 @@ export class Live extends EventTarget {
         this.#say({ type: "subscribe", id: "live", points: ["*"], mode: "latest", per_s: PER_S });
         this.#say({ type: "follow", id: "commands", stream: "commands" });
         this.#say({ type: "follow", id: "alarms", stream: "alarms" });
+        this.#say({ type: "follow", id: "jobs", stream: "jobs" });
         return this.#tell("welcome", message);
       case "readings":
       case "commands":
       case "alarms":
+      case "jobs":
         return this.#tell(message.type, message);
       case "history":
         return this.#asked.get(message.id)?.chunks.push(message);
@@ -146,7 +148,7 @@ export class Live extends EventTarget {
       case "released":
         return this.#answered(message.id, (asked) => asked.take(message));
       case "error":
-        if (message.id === "alarms" || message.id === "commands") return this.#tell(message.id, { missing: true });
+        if (["alarms", "commands", "jobs"].includes(message.id)) return this.#tell(message.id, { missing: true });
         return this.#answered(message.id, (asked) => asked.fail(new Failed(message.code, message.message)));
       case "token.expiring":
         return this.#stay();
