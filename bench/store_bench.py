@@ -105,8 +105,7 @@ async def ours(file: Path, seconds: int, less_s: float) -> tuple[float, float, f
             store.ledger.delivered("center", readings)
             await store.commit()
             if second % 5 == 0:
-                await store.upkeep.trim()
-                await store.upkeep.seal()
+                await store.upkeep.once()
         values = store.last_seq * POINTS
         cpu_us, written = cost.per_value(values, less_s)
     with sqlite3.connect(file) as db:
@@ -191,6 +190,7 @@ async def read_days(file: Path, days: int) -> dict[str, float]:
     found: dict[str, float] = {}
     async with Store(file, ROOMY) as store:
         ingest = asyncio.create_task(keep_committing(store, found))
+        upkeep = asyncio.create_task(store.upkeep.run())
         await asyncio.sleep(0.3)
         for name in ("columns", "downsample to 15 min", "history (all 20 points)"):
             start_s, count = time.perf_counter(), 0
@@ -205,8 +205,9 @@ async def read_days(file: Path, days: int) -> dict[str, float]:
                 count += len(step.time_ms) if hasattr(step, "time_ms") else len(step)
             found[f"{name}: all"] = time.perf_counter() - start_s
             found[f"{name}: rows"] = count
-        ingest.cancel()
-        await asyncio.wait([ingest])
+        for task in (ingest, upkeep):
+            task.cancel()
+            await asyncio.wait([task])
     return found
 
 

@@ -36,7 +36,7 @@ ALLOWED = {
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "supervise", "drivers"},
     "control": {"model", "schema"},
-    "control.site": {"model", "schema", "supervise", "dispatch", "localtime", "tariff"},
+    "control.site": {"database", "model", "schema", "supervise", "dispatch", "localtime", "tariff"},
     "uplink": {"model", "schema", "supervise", "store", "hub", "dispatch"},
     "centre": {"alarms", "model", "schema", "supervise", "uplink"},
     "localtime": set(),

@@ -49,7 +49,7 @@ def watch_frozen(state: RoomState, temp_c: float | None, now_ms: int) -> bool:
         return True
     if state.switched_ms is None or state.switched_ms < state.moved_ms:
         return False
-    return now_ms - max(state.switched_ms, state.moved_ms) > FROZEN_S * 1000
+    return now_ms - max(state.switched_ms, state.moved_ms) > max(FROZEN_S, state.still_s) * 1000
 
 
 def _moved(state: RoomState, still_s: float) -> None:

@@ -18,15 +18,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.store import layout
+
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
 SCALE_MAX = 9
 WHOLE_MAX = 2.0**53
 PACKED_SHARE_MAX = 0.9
-LEVEL = 1
 STRANGERS_SHARE_MAX = 0.25  # of values that are no decimal and not NaN either
-SAMPLE = 64
+SAMPLE, SPREAD_SAMPLE = 64, 256
 
 _INTS = struct.Struct("<BBqq")  # differences?, bytes of each, the first, the smallest
 _PART = struct.Struct("<I")  # twice the length, plus one if zlib
@@ -41,7 +42,7 @@ def encode_ints(values: Ints) -> bytes:
     if len(values) == 0:
         return b""
     steps = np.diff(values)
-    as_steps = len(values) > 2 and float(np.std(steps)) < float(np.std(values))
+    as_steps = len(values) > 2 and _spread(steps) < _spread(values)
     body = steps if as_steps else values
     smallest = int(body.min())
     # Unsigned, so that a spread beyond 2**63 wraps round and back again.
@@ -49,6 +50,11 @@ def encode_ints(values: Ints) -> bytes:
     width = _width(int(spread.max()))
     head = _INTS.pack(as_steps, width, int(values[0]), smallest)
     return head + (_part(_planes(spread.astype(_TYPES[width]), width)) if width else b"")
+
+
+def _spread(values: Ints) -> float:
+    """How far they are apart, as far as a sample tells."""
+    return float(np.std(values[:: max(1, len(values) // SPREAD_SAMPLE)]))
 
 
 def decode_ints(packed: bytes, count: int) -> Ints:
@@ -182,7 +188,7 @@ def _from_planes(planes: bytes | memoryview, width: int, count: int) -> NDArray[
 
 
 def _part(plain: bytes) -> bytes:
-    packed = zlib.compress(plain, LEVEL) if len(plain) > 16 else plain
+    packed = layout.compressed(plain) if len(plain) > 16 else plain
     if len(packed) < len(plain) * PACKED_SHARE_MAX:
         return _PART.pack(2 * len(packed) + 1) + packed
     return _PART.pack(2 * len(plain)) + plain

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -19,6 +20,8 @@ import aiosqlite
 from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
+from agent.store.checkpoint import checkpoint
+from agent.store.journal import hand_on
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
 from agent.store.sealed import Numbered, Sealed
@@ -32,6 +35,7 @@ SCHEMA = "agent.store.schema"
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+_PACKED = itemgetter(4)
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 # The ids of a chunk's segments follow each other.
 DELETE_COLUMNS = (
@@ -73,6 +77,8 @@ class Disk:
                     f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
                 ) from error
             self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True)
+            aside = self._file.with_name(self.moved_aside).with_suffix(".journal")
+            hand_on(aside, self._file.with_suffix(".journal"))
             text = "store: %s was broken (%s): moved aside as %s, a new one is made; %s"
             log.critical(text, self._file, error, self.moved_aside, WAY_OUT)
             await self._open()
@@ -122,7 +128,7 @@ class Disk:
         # Debian's SQLite overwrites what it deletes: twice the writes for nothing.
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
-        await self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
+        await self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // page_bytes}")
         await migrate(self._db, SCHEMA)
 
     async def __aexit__(
@@ -184,6 +190,11 @@ class Disk:
         if not self._is_open:
             raise sqlite3.OperationalError("no new file could be made yet")
 
+    async def checkpoint(self) -> None:
+        """Bring a long write-ahead log into the file, beside the commits."""
+        if self._is_open:
+            await asyncio.to_thread(checkpoint, self._file, CHECKPOINT_BYTES)
+
     async def sizes_bytes(self) -> tuple[int, int]:
         """What the file holds (pages that were freed and wait for use do not count), and how large it is."""
         ((pages, free, page_bytes),) = await self._db.execute_fetchall(PAGES)
@@ -214,7 +225,7 @@ class Disk:
             self._unlearn(new)
             raise
         self.log_readings += len(batch)
-        self.log_bytes += sum(len(row[4]) for row in rows)
+        self.log_bytes += sum(map(len, map(_PACKED, rows)))
 
     def _write(
         self,

@@ -22,6 +22,7 @@ import orjson
 
 from agent.model import HOUR_MS as HOUR_MS  # noqa: PLC0414 - the hour that it counts in
 from agent.model import Reading
+from agent.store.layout import compressed
 
 HOURS_MAX = 400 * 24  # what the table keeps
 
@@ -145,7 +146,7 @@ def add_to(counts: Counts, changes: Counts) -> None:
 
 def pack(counts: Counts) -> bytes:
     """A row's bytes."""
-    return zlib.compress(orjson.dumps(counts), 1)
+    return compressed(orjson.dumps(counts))
 
 
 def unpack(packed: bytes) -> Counts:

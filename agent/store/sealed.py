@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from agent.store.rescue import decoding
 from agent.store.segments import Block, Chunk
 
 CHUNKS_DECODED_MAX = 2
-READINGS_PER_STEP = 500
+READINGS_PER_STEP = 1000
+_QUALITIES = {int(each): each for each in Quality}
 EVER = (-(2**62), 2**62)
 
 Numbered: TypeAlias = tuple[int, Reading]
@@ -44,17 +46,27 @@ class Merged:
 
     def numbered(self, start: int, end: int, groups: Groups) -> list[Numbered]:
         """Those at `start` <= place < `end`."""
+        owners, rows = self._owner[start:end], self._row[start:end]
+        found: list[Any] = [None] * len(rows)
         with decoding():
-            return list(self._numbered(start, end, groups))
+            for owner in np.unique(owners).tolist():
+                places = np.flatnonzero(owners == owner)
+                block = self._blocks[owner]
+                # Whole columns at once: made one by one, a reading costs three times as much.
+                made = _numbered(block.where(rows[places]), groups[block.group_id])
+                if len(places) == len(rows):
+                    return list(made)
+                for place, each in zip(places.tolist(), made, strict=True):
+                    found[place] = each
+        return found
 
-    def _numbered(self, start: int, end: int, groups: Groups) -> Iterator[Numbered]:
-        for owner, row in zip(self._owner[start:end].tolist(), self._row[start:end].tolist(), strict=True):
-            block = self._blocks[owner]
-            values = tuple(block.values[row].tolist())
-            reading = Reading(
-                groups[block.group_id], int(block.times_ms[row]), values, Quality(int(block.quality[row]))
-            )
-            yield int(block.seqs[row]), reading
+
+def _numbered(block: Block, group: Group) -> Iterator[Numbered]:
+    """The readings of `block`."""
+    values = map(tuple, block.values.tolist())
+    quality = map(_QUALITIES.__getitem__, block.quality.tolist())
+    readings = map(Reading, repeat(group), block.times_ms.tolist(), values, quality)
+    return zip(block.seqs.tolist(), readings, strict=True)
 
 
 class Sealed:

@@ -16,7 +16,7 @@ from agent.store.disk import Disk
 from agent.store.rescue import decoding
 from agent.store.segments import Chunk, Encoded, Gathering
 
-ROWS_PER_FETCH = 1000
+ROWS_PER_FETCH = 4000
 
 
 class ChunkSize(NamedTuple):

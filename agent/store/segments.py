@@ -25,7 +25,7 @@ from agent.store.columns import Floats, Ints
 from agent.store.moment import Row
 
 POINTS_MAX = 1 << 16
-ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 4000
 _GROUP_ID = itemgetter(1)
 
 

@@ -52,11 +52,19 @@ class Upkeep:
                 await to_its_end(self._whole("forget old counts", self._disk.forget_ledger))
 
     async def once(self, pause_s: float = 0.0) -> None:
-        """Seal all that is due, and keep within bounds."""
+        """Seal all that is due, keep within bounds, bring in the write-ahead log."""
         await self.trim()
         while await self.seal():
+            await self._checkpoint()
             await asyncio.sleep(pause_s)
             await self.trim()
+        await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        try:
+            await to_its_end(self._disk.checkpoint())
+        except (sqlite3.Error, OSError) as error:
+            self._note(error)  # a commit does it, too, when it must
 
     async def seal(self) -> bool:
         """Seal the oldest chunk; False if there is not enough for one, or it could not be done."""

@@ -29,6 +29,11 @@ async def test_nothing_is_lost_whatever_happens(tmp_path: Path, mosquitto: Mosqu
         done = await mischief(site, DURATION_S, seed)
         await site.calm()
         assert await site.stop(signal.SIGTERM) == 0, site.log.read_text()
+        if site.broken:
+            await site.salvage()
+            await site.start()
+            await site.calm()
+            assert await site.stop(signal.SIGTERM) == 0, site.log.read_text()
         kept = await site.kept()
         served = [meter.served for meter in site.meters]
         centre, plain, stops = site.centre, site.plain, site.stops
