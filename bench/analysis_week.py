@@ -269,7 +269,7 @@ async def measured(url, quiet_s):
             token = (await reply.json())["access_token"]
         headers, watching = {"Authorization": f"Bearer {token}"}, Watching()
         task = asyncio.create_task(watching.run(http, token))
-        await asyncio.sleep(5)
+        await asyncio.sleep(min(5.0, quiet_s))
         watching.clear()
         await asyncio.sleep(quiet_s)
         print(f"without: {watching.said()}", flush=True)
