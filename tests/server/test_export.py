@@ -173,6 +173,8 @@ async def test_a_client_that_goes_or_stalls_ends_the_work(start: StartSite) -> N
     await soon_free()
     with pytest.raises(aiohttp.ClientError):  # and it must not look whole
         await stalled.read()
+    (entry,) = await site.audited("client.slow")
+    assert entry.peer == "127.0.0.1"
 
 
 async def test_a_disk_that_cannot_be_read_is_a_refusal(site: Site, tmp_path: Path) -> None:
