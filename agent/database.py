@@ -22,6 +22,8 @@ import aiosqlite
 from agent.supervise import to_its_end
 
 log = logging.getLogger(__name__)
+# At DEBUG it says the parameters of every statement: hashes of passwords, secrets of second factors.
+logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 COMPANIONS = ("-wal", "-shm", "")
 ASIDE_MAX = 3  # files of one database, moved aside for one reason, that are kept: the newest
