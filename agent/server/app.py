@@ -47,6 +47,7 @@ from agent.server.people import People
 from agent.server.profiles import ProfileRoutes
 from agent.server.pushing import Pushing
 from agent.server.replies import Refused
+from agent.server.reports import DOOR, ReportRoutes
 from agent.server.route import Route
 from agent.server.routes import Handlers, table
 from agent.server.scanning import Scanning
@@ -248,6 +249,7 @@ class Server:
         """Everything that can be asked for."""
         needs = self.office.gate.needs
         self._api = Api(self._hub, self._store, self._status, self._clock)
+        self._reports = ReportRoutes(self._parts.reports, self.audit.note, self._monotonic)
         self.routes = table(self._handlers(orders))
         described = Described(self.routes)
         return [
@@ -256,6 +258,7 @@ class Server:
             web.get("/api/openapi.json", described.json),
             web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
+            web.get(DOOR, self._reports.through, allow_head=False),
             *(
                 web.route(each.method, each.path, _guarded(each, needs), **_head(each))
                 for each in self.routes
@@ -276,6 +279,7 @@ class Server:
             Scanning(self._parts.scans, self.audit.note),
             AlarmRoutes(self._alarms, self.audit) if self._alarms else None,
             AuditRoutes(self.audit),
+            self._reports,
             self._ring,
             Metrics(self._hub, self._status, self._clock),
         )

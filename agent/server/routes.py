@@ -19,6 +19,7 @@ from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
 from agent.server.pushing import Pushed, Pushing
+from agent.server.reports import ReportOrder, ReportRoutes
 from agent.server.route import Route
 from agent.server.scanning import RtuScan, Scanning, TcpScan
 from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
@@ -44,6 +45,7 @@ class Handlers(NamedTuple):
     scanning: Scanning
     alarms: AlarmRoutes | None
     audit: AuditRoutes
+    reports: ReportRoutes
     ring: Ring
     metrics: Metrics
 
@@ -61,6 +63,7 @@ def table(on: Handlers) -> list[Route]:
         *_account(on),
         *_people(on),
         *_setting(on),
+        *_reports(on.reports),
         *_profiles(on),
         *_scanning(on),
         *_records(on),
@@ -266,6 +269,23 @@ def _profiles(on: Handlers) -> list[Route]:
               body=PointChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", point, May.CONFIGURE, do.remove_point, "A point goes; needs If-Match",
               answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _reports(do: ReportRoutes) -> list[Route]:
+    reports, one = f"{V1}/reports", f"{V1}/reports/{{name}}"
+    unknown = {404: "there is none of this name"}
+    return [
+        Route("GET", reports, May.READ, do.all, "The reports there are, and those being made",
+              answer=shapes.ReportList),
+        Route("POST", reports, May.REPORT, do.make, "Have a report made", body=ReportOrder,
+              answer=shapes.ReportMaking, status=202, refuses={429: "as many wait as may"}),
+        Route("GET", one, May.READ, do.fetch, "A report: HTML or CSV, as its name ends", answer="text/html",
+              refuses=unknown),
+        Route("DELETE", one, May.REPORT, do.remove, "A report goes", answer=shapes.ReportRemoved,
+              refuses=unknown),
+        Route("POST", f"{one}/open", May.READ, do.open, "An address of it for a window, for a few minutes",
+              answer=shapes.ReportDoor, refuses=unknown),
     ]  # fmt: skip
 
 

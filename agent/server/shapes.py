@@ -335,6 +335,52 @@ class Ledger(Shape):
     rows: list[LedgerRow]
 
 
+class ReportFile(Shape):
+    """`begin`, `end`: local dates (with a time where it is not midnight), or a month and ""."""
+
+    name: str
+    kind: str
+    subject: str
+    begin: str
+    end: str
+    language: str
+    format: Literal["html", "csv"]
+    size_bytes: int
+    made_ms: int
+
+
+class ReportMaking(Shape):
+    """`state`: waiting, running, made or failed; `progress`: 0 to 1, null if it is not known."""
+
+    number: int
+    kind: str
+    language: str
+    meter: str
+    begin: str
+    end: str
+    month: str
+    asked_by: str
+    asked_ms: int
+    state: Literal["waiting", "running", "made", "failed"]
+    progress: float | None
+    text: str
+
+
+class ReportList(Shape):
+    reports: list[ReportFile]
+    making: list[ReportMaking]
+
+
+class ReportDoor(Shape):
+    url: str
+    expires_s: float
+
+
+class ReportRemoved(Shape):
+    name: str
+    removed: bool
+
+
 class Entries(Shape):
     entries: list[dict[str, Any]]
     next: int | None
