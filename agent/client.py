@@ -164,7 +164,7 @@ class Talk:
         await self._socket.send_json({"type": kind, **members})
 
     async def subscribe(
-        self, points: Sequence[str] = ("*",), *, id: str = "live", mode: str = "every", per_s: float = 5.0
+        self, points: Sequence[str] = ("*",), *, id: str = "live", mode: str = "every", per_s: float = 10.0
     ) -> None:
         """Have `readings` sent."""
         await self.say("subscribe", id=id, points=list(points), mode=mode, per_s=per_s)

@@ -22,9 +22,11 @@ import aiosqlite
 from agent.supervise import to_its_end
 
 log = logging.getLogger(__name__)
+# At DEBUG it says the parameters of every statement: hashes of passwords, secrets of second factors.
+logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 COMPANIONS = ("-wal", "-shm", "")
-ASIDE_MAX = 3  # broken files of one database that are kept, the newest
+ASIDE_MAX = 3  # files of one database, moved aside for one reason, that are kept: the newest
 MODE = 0o600
 
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -45,7 +47,10 @@ def move_aside(
     *,
     journal: bool = False,
 ) -> str:
-    """Rename `file` and its companions, with `journal` that too; the new name. OSError if that fails."""
+    """Rename `file` and its companions, with `journal` that too; the new name. OSError if that fails.
+
+    Of those moved aside before for the same reason only the newest stay, ASIDE_MAX with this one.
+    """
     stem = f"{file.stem}.{why}-{now():%Y%m%dT%H%M%SZ}"
     aside = next(
         path
@@ -58,6 +63,7 @@ def move_aside(
     for old, new in moves:
         if old.exists():
             old.rename(new)
+    _forget_old(file, why)
     return aside.name
 
 
@@ -159,7 +165,6 @@ class Database:
     async def _begin_anew(self, error: sqlite3.Error) -> None:
         aside = move_aside(self.file)
         log.critical("%s: broken (%s): moved aside as %s; %s", self.file, error, aside, self._anew)
-        _forget_old(self.file)
         try:
             await self._open()
         except sqlite3.Error as again:
@@ -194,9 +199,10 @@ def _make_private(file: Path) -> None:
         os.close(descriptor)
 
 
-def _forget_old(file: Path) -> None:
-    """Let go of broken files beyond the newest ASIDE_MAX: nothing grows for ever."""
-    found = file.parent.glob(f"{file.stem}.broken-*{file.suffix}")
+def _forget_old(file: Path, why: str) -> None:
+    """Let go of files moved aside beyond the newest ASIDE_MAX: nothing grows for ever."""
+    found = file.parent.glob(f"{file.stem}.{why}-*{file.suffix}")
     for old in sorted(found, key=lambda each: each.stat().st_ctime_ns)[:-ASIDE_MAX]:
         for each in COMPANIONS:
             old.with_name(old.name + each).unlink(missing_ok=True)
+        old.with_suffix(".journal").unlink(missing_ok=True)

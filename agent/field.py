@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -34,9 +35,9 @@ class Field:
     """Enter it, let services `serve` one after the other, `leave` in good order. OSError or FaultyKeys if a
     line cannot be made; nothing is opened yet."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, wall_s: Callable[[], float] = time.time) -> None:
         options = config.options
-        self.clock = clock = Clock(options.agent.trust_clock)
+        self.clock = clock = Clock(options.agent.trust_clock, wall_s=wall_s)
         self._data_dir = config.data_dir
         self.lines = Lines(
             lambda line, profiles: open_line(

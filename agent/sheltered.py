@@ -40,15 +40,22 @@ REFUSED = (
 class Anywhere:
     """`run` returns when the service was told to stop. `check_s` apart the disk is asked again."""
 
-    def __init__(self, config: Config, memory: Path | None = None, check_s: float = CHECK_S) -> None:
-        self._config, self._check_s = config, check_s
+    def __init__(
+        self,
+        config: Config,
+        memory: Path | None = None,
+        check_s: float = CHECK_S,
+        *,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._config, self._check_s, self._wall_s = config, check_s, wall_s
         self._shelter = Shelter(config.data_dir, memory)
         self._failed = 0
         self.service: Service | None = None
 
     async def run(self) -> None:
         """OSError if there is no room in memory either, or another agent is at work."""
-        async with Field(self._config) as field:
+        async with Field(self._config, wall_s=self._wall_s) as field:
             while True:
                 reason = await asyncio.to_thread(refusal, self._config.data_dir)
                 if not reason and self._shelter.is_open:
@@ -59,11 +66,24 @@ class Anywhere:
                             await field.leave()
                             return
                 if not reason:
-                    service = Service(self._config, field)
-                    await self._serve(service, partial(self._readings_home, service))
-                    return
+                    reason = await self._run_at_home(field)
+                    if not reason:
+                        return
                 if not await self._run_sheltered(reason, field):
                     return
+
+    async def _run_at_home(self, field: Field) -> str:
+        """Until it is told to stop: ""; or why the disk refused after all, before everything was open."""
+        service = Service(self._config, field)
+        try:
+            await self._serve(service, partial(self._readings_home, service))
+        except OSError:
+            field.pause()
+            reason = await asyncio.to_thread(refusal, self._config.data_dir)
+            if not reason:
+                raise
+            return reason
+        return ""
 
     async def _run_sheltered(self, reason: str, field: Field) -> bool:
         """Whether it ended to move home."""

@@ -26,6 +26,7 @@ import numpy as np
 import uvloop
 from argon2 import PasswordHasher
 
+from agent.confined import NICER
 from agent.hub import Hub
 from agent.model import Device, Group, Point, Reading
 from agent.server import Role, Server, ServerOptions
@@ -196,7 +197,7 @@ async def watch(http: aiohttp.ClientSession, url: str, ages: list[float]) -> Non
 
 
 def shell(folder: Path, values: int) -> None:
-    """The same rows by the sqlite3 shell."""
+    """The same rows by the sqlite3 shell, as modest as the agent's process is."""
     db, rows = folder / "rows.db", folder / "rows.csv"
     columns = "time TEXT, device TEXT, point TEXT, value REAL, unit TEXT, quality TEXT, time_ms INTEGER"
     load = f"PRAGMA journal_mode=OFF;\nPRAGMA synchronous=OFF;\nCREATE TABLE row ({columns});\n"
@@ -205,7 +206,7 @@ def shell(folder: Path, values: int) -> None:
     size = rows.stat().st_size
     begun_s = time.perf_counter()
     with Path("/dev/null").open("wb") as out:
-        command = ["sqlite3", "-csv", "-header", str(db), "SELECT * FROM row"]
+        command = ["nice", "-n", str(NICER), "sqlite3", "-csv", "-header", str(db), "SELECT * FROM row"]
         subprocess.run(command, check=True, stdout=out)
     took_s = time.perf_counter() - begun_s
     rate = f"{size / 1e6:.0f} MB in {took_s:.1f} s, {size / took_s / 1e6:.1f} MB/s"

@@ -64,7 +64,7 @@ kind = "expression"
 when = "room-101.temperature > 40 and main-meter.active_power > 100000"
 [[job]]
 name = "bill"
-command = ["tariff", "list", "config.toml"]
+command = ["tariff", "list"]
 every_s = 600.0
 [[plugin]]
 name = "mean"
@@ -226,6 +226,7 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="of the release to be measured")
     parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))  # so that what was started ends too
     args.cwd = ROOT if args.python == sys.executable else None
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,17 @@ async def test_of_broken_files_only_the_newest_are_kept(file: Path) -> None:
     assert kept[-1] == 11 * (1000 + ASIDE_MAX + 3)
 
 
+def test_readings_and_their_journals_too_whatever_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "readings.db"
+    for at in range(ASIDE_MAX + 2):
+        for name in ("readings.db", "readings.db-wal", "readings.journal"):
+            (tmp_path / name).write_text(f"{at}")
+        move_aside(file, "before-restore", journal=True)
+    left = sorted(each.name.rpartition(".")[2] for each in tmp_path.iterdir())
+    assert left == sorted(["db", "db-wal", "journal"] * ASIDE_MAX)
+    assert {each.read_text() for each in tmp_path.iterdir()} == {"2", "3", "4"}
+
+
 async def test_a_file_of_a_newer_agent_is_refused_and_stays(file: Path) -> None:
     async with Database(file, SCHEMA):
         pass

@@ -16,6 +16,7 @@ from agent.config import Config, load
 from agent.demo.modbus_device import SimulatedDevice
 from agent.demo.modbus_line import SimulatedLine
 from agent.dispatch import Priority, State
+from agent.field import Field
 from agent.model import Quality
 from agent.server import IDENTITY_FILE, Users
 from agent.sheltered import Anywhere
@@ -67,8 +68,8 @@ def spoil_read_only(disk: Path) -> Callable[[], None]:
 class Running:
     """The agent anywhere, in this process."""
 
-    def __init__(self, config: Config, memory: Path) -> None:
-        self.anywhere = Anywhere(config, memory, check_s=0.2)
+    def __init__(self, config: Config, memory: Path, kind: type[Anywhere] = Anywhere) -> None:
+        self.anywhere = kind(config, memory, check_s=0.2)
         self.task = asyncio.create_task(self.anywhere.run())
 
     def store(self) -> dict[str, object]:
@@ -83,6 +84,25 @@ class Running:
         assert self.anywhere.service
         self.anywhere.service.stop()
         await self.task
+
+
+async def test_a_disk_that_is_full_just_after_it_was_asked_stops_nothing_either(
+    config: Config, tmp_path: Path
+) -> None:
+    mend: list[Callable[[], None]] = []
+
+    class Late(Anywhere):
+        async def _run_at_home(self, field: Field) -> str:
+            if not mend:
+                mend.append(spoil_full(tmp_path / "disk"))
+            return await super()._run_at_home(field)
+
+    agent = Running(config, tmp_path / "memory", Late)
+    await agent.readings(1)
+    assert agent.store()["in_memory"]
+    mend[0]()
+    await until(lambda: not agent.store().get("in_memory", "starting"), 20)
+    await agent.stop()
 
 
 @pytest.mark.parametrize("spoil", [spoil_full, spoil_read_only])
@@ -118,7 +138,8 @@ async def test_it_starts_in_memory_and_moves_home_with_all_it_took(
     await until(lambda: not sheltered.store().get("in_memory", "starting"), 20)
     await sheltered.readings(len(before) + taken + 1)
     assert not sheltered.store()["failing"]
-    await until(lambda: not list(memory.iterdir()), 20)
+    await until(lambda: any("came back" in record.message for record in caplog.records), 20)
+    assert list(memory.iterdir()) == []
     await sheltered.stop()
 
     async with Store(config.data_dir / "readings.db") as store:

@@ -7,16 +7,16 @@ import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from agent.deploy.layout import Layout
 from agent.doctor import Finding, Level
 from agent.doctor.bundle import collected, write_bundle
-from agent.doctor.examine import examine, raw_config
+from agent.doctor.examine import examine
 from agent.doctor.findings import lines
-from agent.doctor.scrub import secrets_in
+from agent.doctor.scrub import secrets_of
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -46,32 +46,30 @@ def add_to(commands: Commands) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     layout = Layout()
+    if arguments.bundle and arguments.bundle.exists():
+        raise OSError(f"{arguments.bundle}: is there already; choose another name, or remove it")
     findings = uvloop.run(examine(arguments.config, layout.runtime, arguments.measure_s))
-    if arguments.bundle:
-        _bundle(arguments.bundle, arguments.config, findings, layout)
+    faults = sum(finding.level is Level.FAULT for finding in findings)
     if arguments.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
-        print("\n".join(lines(findings)))
-    faults = sum(finding.level is Level.FAULT for finding in findings)
-    if not arguments.json:
-        print(f"{faults} fault{'' if faults == 1 else 's'}")
+        print("\n".join([*lines(findings), f"{faults} fault{'' if faults == 1 else 's'}"]))
+    if arguments.bundle:
+        _bundle(arguments.bundle, arguments.config, findings, layout)
     return 1 if faults else 0
 
 
 def _bundle(file: Path, config: Path, findings: list[Finding], layout: Layout) -> None:
-    text, data = raw_config(config)
     texts = {
         "findings.json": json.dumps([finding._asdict() for finding in findings], indent=1),
-        "config.toml": text,
+        "config.toml": _text(config),
         "status.json": _text(layout.runtime / "status.json"),
         "last-upgrade.json": _text(layout.upgraded),
         "os-release.txt": _text(Path("/etc/os-release")),
         "versions.txt": "".join(sorted(f"{each.name} {each.version}\n" for each in metadata.distributions())),
         **collected(),
     }
-    folder = config.resolve().parent
-    write_bundle(file, texts, secrets_in(_absolute(data, folder), _data_dir(data, folder)))
+    write_bundle(file, texts, secrets_of(config))
     print(f"{file}: written; look into it before you send it", file=sys.stderr)
 
 
@@ -80,23 +78,3 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return f"{error}\n"
-
-
-def _data_dir(data: Any, folder: Path) -> Path:
-    agent = data.get("agent")
-    named = agent.get("data_dir") if isinstance(agent, dict) else None
-    return folder / (named if isinstance(named, str) else "data")
-
-
-def _absolute(data: Any, folder: Path) -> Any:
-    """The names of files as seen from the configuration's folder."""
-    if isinstance(data, list):
-        return [_absolute(each, folder) for each in data]
-    if not isinstance(data, dict):
-        return data
-    return {
-        key: str(folder / value)
-        if key.endswith("_file") and isinstance(value, str)
-        else _absolute(value, folder)
-        for key, value in data.items()
-    }

@@ -1,4 +1,4 @@
-"""`service install|upgrade|uninstall|status`: the agent as a service of this box, under systemd."""
+"""`service install|upgrade|backup|restore|uninstall|status`: the agent as a service under systemd."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import shutil
 import socket
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
 from agent.config import load
-from agent.deploy import databases, install, upgrade
+from agent.deploy import databases, install, keep, upgrade
 from agent.deploy.answers import Answers, answers_in, ask
 from agent.deploy.host import Host, ask_health
 from agent.deploy.layout import NAME, UPGRADE_UNIT, Layout
@@ -52,6 +53,12 @@ def add_to(commands: Commands) -> None:
         "--well-s", type=_seconds, default=upgrade.WELL_S, help="how long it must be well (%(default).0f s)"
     )
     one.set_defaults(command=_upgrade)
+    one = actions.add_parser("backup", help="all that makes this box this box, in one file; it runs on")
+    one.add_argument("file", type=Path, metavar="FILE", help="a new file, or a folder for it (a USB stick)")
+    one.set_defaults(command=_backup)
+    one = actions.add_parser("restore", help="make this box the one of a backup; what it was is kept beside")
+    one.add_argument("file", type=Path, metavar="FILE")
+    one.set_defaults(command=_restore)
     one = actions.add_parser("uninstall", help="stop and remove it; configuration and readings stay")
     one.add_argument("--purge", action="store_true", help="remove configuration, secrets and readings too")
     one.set_defaults(command=_uninstall)
@@ -180,6 +187,44 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _rehearse(arguments: argparse.Namespace) -> int:
     changing = asyncio.run(databases.rehearse(load(arguments.config).data_dir, arguments.scratch))
     print(json.dumps(changing))
+    return 0
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    host, layout, now = Host(), Layout(), datetime.now(UTC)
+    host.must_be_root_under_systemd()
+    file = arguments.file
+    if file.is_dir():
+        file /= keep.default_name(load(layout.config).options.agent.site, now)
+    size_bytes = keep.back_up(layout, file, __version__, now)
+    print(f"{file}: {size_bytes / 1e6:.1f} MB, read back whole; it has every secret of this box in it")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    host, layout = Host(), Layout()
+    host.must_be_root_under_systemd()
+    if layout.release is None:
+        raise OSError("nothing is installed here: install first (install.sh), then restore")
+    manifest = keep.manifest_of(arguments.file)
+    print(f"backup of {manifest['at']}, release {manifest['version']}: whole")
+    try:
+        keep.unpack(arguments.file, layout, lambda path: shutil.chown(path, NAME, NAME))
+        load(keep.restored_config(layout))
+        host.systemctl("stop", NAME)
+        keep.swap(layout)
+    finally:
+        keep.drop(layout)
+    install.make_folders(host, layout)
+    install.own_config(host, layout)
+    keep.give(layout, lambda path, mode: host.give(path, mode, NAME, NAME))
+    host.systemctl("restart", "--no-block", NAME)
+    print("waiting until it is well ...")
+    if reason := _watch(host, layout, START_WELL_S):
+        print(f"restored, but {reason}; see: journalctl -u {NAME} -n 50", file=sys.stderr)
+        return 1
+    print(f"running; what was here before: {layout.state}{keep.BESIDE}, {layout.config_dir}{keep.BESIDE}")
+    print("the old box must stay off: two boxes with one token push each other out")
     return 0
 
 

@@ -31,7 +31,7 @@ from agent.control.room import (
     UnitSeen,
 )
 from agent.control.state import Parameters, RoomState, State, UnitState, set_back
-from agent.control.wishes import opens_in_s, top_c, wish_of
+from agent.control.wishes import SHORT, opens_in_s, top_c, wish_of
 
 HOT_K, HOT_S = 1.5, 1200.0
 HUMID_S = 3600.0
@@ -39,6 +39,8 @@ OBEY_S = 600.0
 OBEY_SHARE = 0.08
 SOON_S = 8 * 3600.0
 STALE_S = 300.0
+ELAPSED_S_MAX = 1800.0
+GOOD_K, SEEN_SHORT_MS = 0.5, 10 * 86_400_000
 HARD_K = 0.5
 
 
@@ -64,6 +66,7 @@ class _Cycle:
     model: Model | None
     solve: Solve
     temp_c: float | None
+    refused: bool = False
 
 
 def decide(
@@ -80,15 +83,17 @@ def decide(
     """Decisions for all units of all rooms, the rooms of highest `priority` first.
 
     `history` and `outlook` by room id (the outlook holds the room's calendar and the tariff). Call it every
-    cycle, 30 to 120 s apart; the state it was given is left as it was.
+    cycle, best 30 to 120 s apart, at most 15 min; the state it was given is left as it was.
     """
+    observed = observed.clean()
     if now_ms < state.last_ms:
         state = set_back(state, now_ms)
     after = replace(state, rooms=dict(state.rooms), last_ms=now_ms)
-    elapsed_s = min(max((now_ms - state.last_ms) / 1000, 0.0), 300.0) if state.last_ms else 60.0
+    elapsed_s = min(max((now_ms - state.last_ms) / 1000, 0.0), ELAPSED_S_MAX) if state.last_ms else 60.0
     decisions: list[Decision] = []
     for room in sorted(rooms, key=lambda each: -each.priority):
         own = _copy(after.rooms.get(room.id), room)
+        own.cycle_s = elapsed_s
         after.rooms[room.id] = own
         seen = observed.rooms.get(room.id, RoomSeen())
         temp_c, fault = ladder.temperature(seen)
@@ -103,6 +108,7 @@ def decide(
             parameters.models.get(room.id),
             solve,
             temp_c,
+            room.id in parameters.refused,
         )
         decisions += _room(cycle, own, after, fault)
     return Outcome(tuple(decisions), after)
@@ -128,6 +134,7 @@ def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decis
         manual=cycle.seen.manual,
         temp_fault=fault,
         model=cycle.model is not None,
+        refused=cycle.refused,
     )
     ladder.step(own, floor, cycle.now_ms)
     _learn(cycle, own, usable=not fault)
@@ -153,6 +160,7 @@ def _learn(cycle: _Cycle, own: RoomState, *, usable: bool) -> None:
         now_ms=cycle.now_ms,
         elapsed_s=cycle.elapsed_s,
         limit=tuning.at_limit(own, cycle.seen, cycle.now_ms, max_w),
+        sure=cycle.model is not None,
     )
     power_w = cycle.seen.power_w.value if _fresh(cycle.seen.power_w) and cycle.seen.power_w else None
     tuning.follow_lag(own, temp_c, power_w, cycle.now_ms, max_w)
@@ -187,7 +195,20 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
     own.late = 0 if plan is not None else own.late + 1
     plan = plan or dynamic(problem)
     own.plan_at, own.plan_load, own.plan_temp = quarter, plan.load, plan.temp_c
-    own.ahead_of = reason_to_prepare(cycle.outlook, problem, plan)
+    own.ahead_of = _reason(cycle, own, reason_to_prepare(cycle.outlook, problem, plan))
+
+
+def _reason(cycle: _Cycle, own: RoomState, found: str) -> str:
+    """Why the plan leads.
+
+    That a unit will not be enough is believed if it was seen so lately, or from a model that foretells well
+    what a meter measures; and then until the day is over, or it would flap.
+    """
+    seen = own.short_ms is not None and cycle.now_ms - own.short_ms < SEEN_SHORT_MS
+    good = cycle.seen.power_w is not None and cycle.model is not None and cycle.model.error_k < GOOD_K
+    if found == SHORT and not (seen or good):
+        return ""
+    return found or (SHORT if own.ahead_of == SHORT and cycle.outlook.occupied[0] else "")
 
 
 def _by_own(cycle: _Cycle, wish: Wish, own_wish: OwnWish) -> Wish:
@@ -212,8 +233,9 @@ def _forced(cycle: _Cycle, own: RoomState, wish: Wish, *, usable: bool) -> Wish:
     humid = cycle.seen.humidity_pct
     damp = humid is not None and humid.age_s < STALE_S and humid.value > room.humidity_max_pct
     own.humid_ms = _since(own.humid_ms, damp, now_ms)
-    if room.hard_max_c is not None and temp_c > room.hard_max_c - HARD_K:
-        return Wish(True, room.hard_max_c - 2.0 - own.offset_k, "hard ceiling", urgent=True)
+    held = _held(room, own, temp_c, now_ms, occupied=occupied)
+    if held is not None:
+        return held
     if own.hot_ms is not None and now_ms - own.hot_ms >= HOT_S * 1000:
         return Wish(
             True, min(wish.setpoint_c, top_c(room, own) - 2.0), "hot room: forced cooling", urgent=True
@@ -225,6 +247,23 @@ def _forced(cycle: _Cycle, own: RoomState, wish: Wish, *, usable: bool) -> Wish:
             wish, on=True, setpoint_c=setpoint_c, dry=dry, reason=f"{wish.reason}; damp, no coasting"
         )
     return wish
+
+
+def _held(room: Room, own: RoomState, temp_c: float, now_ms: int, *, occupied: bool) -> Wish | None:
+    """The limits that hold at all hours, or while nobody is there; once begun, until a kelvin is gained."""
+    more_k = {True: HARD_K + 1.0, False: HARD_K}
+    hard_c, free_c = room.hard_max_c, None if occupied else room.unoccupied_max_c
+    own.hard_ms = _since(
+        own.hard_ms, hard_c is not None and temp_c > hard_c - more_k[own.hard_ms is not None], now_ms
+    )
+    own.free_ms = _since(
+        own.free_ms, free_c is not None and temp_c > free_c - more_k[own.free_ms is not None], now_ms
+    )
+    if own.hard_ms is not None and hard_c is not None:
+        return Wish(True, hard_c - 2.0 - own.offset_k, "hard ceiling", urgent=True)
+    if own.free_ms is not None and free_c is not None:
+        return Wish(True, free_c - 2.0 - own.offset_k, "as warm as it may be while nobody is there")
+    return None
 
 
 def _since(since_ms: int | None, holds: bool, now_ms: int) -> int | None:

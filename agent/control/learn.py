@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.control.forecast import stand_in
-from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
+from agent.control.history import OCCUPIED, OUTDOOR, PEAK_W, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
 from agent.control.model import (
     COOL1,
     COOL2,
@@ -47,6 +47,8 @@ STARTS_MIN = 100
 STARTS_MAX = 800
 DAYS_MIN = 3
 ERROR_MAX_K = 1.0
+JUDGED = "four hours ahead"
+"""How a verdict begins that the gate has given; any other says what was lacking for one."""
 HUBER_K = 0.6
 PART_LOAD_LEAST = 0.7
 # How many quarter-hours of evidence the prior is worth, per number learned, and around which spread.
@@ -95,7 +97,7 @@ def fit(history: History, rated_w: float, now_ms: int, *, inverter: bool = True)
         return None, f"{len(days.starts)} gapless stretches of four hours, {STARTS_MIN} needed"
     trial = _estimate(days, days.starts[~held])
     error_k, persistence_k = _errors(days, days.starts[held & days.matters], trial)
-    verdict = f"four hours ahead {error_k:.2f} K, staying as it is {persistence_k:.2f} K"
+    verdict = f"{JUDGED} {error_k:.2f} K, staying as it is {persistence_k:.2f} K"
     if error_k >= min(persistence_k, ERROR_MAX_K):
         return None, verdict
     learned = _estimate(days, days.starts, trial)
@@ -109,9 +111,13 @@ def powers(history: History, rated_w: float) -> tuple[float, float]:
     if len(power) < QUARTERS_PER_DAY:
         return rated_w, 0.0
     idle_w = float(min(np.quantile(power, 0.05), 0.05 * rated_w))
-    seen_w = float(np.quantile(power, 0.998))
-    # A unit that cycles or modulates may never show a whole quarter at full load.
-    return min(max(seen_w, 0.9 * rated_w), 1.5 * rated_w), idle_w
+    peaks = history.rows[:, PEAK_W]
+    peaks = peaks[~np.isnan(peaks)]
+    # The second highest: whatever one quarter says may be wrong.
+    peak_w = np.sort(peaks)[-2] if len(peaks) > 1 else 0.0
+    seen_w = float(max(np.quantile(power, 0.998), peak_w))
+    # A unit that cycles or modulates may never show a whole quarter at full load; a plate may be wrong.
+    return max(seen_w, 0.9 * rated_w), idle_w
 
 
 def _estimate(days: Days, starts: NDArray[np.int64], first: Floats | None = None) -> Floats:
@@ -124,11 +130,8 @@ def _estimate(days: Days, starts: NDArray[np.int64], first: Floats | None = None
         pull = pull / (AHEAD * NOISE_K**2)
         normal[np.diag_indices(SIZE)] += 1 / SPREAD**2
         pull += (PRIOR - learned) / SPREAD**2
-        step = _bounded(normal, pull, LOWER - learned, UPPER - learned)
+        step = _step(normal, pull, learned, PART_LOAD_LEAST if days.bent else 1.0)
         learned = learned + step
-        # A plan that thinks gentle cooling far cheaper than it is would start hours early.
-        least = PART_LOAD_LEAST * learned[COOL1] if days.bent else learned[COOL1]
-        learned[COOL2] = min(max(learned[COOL2], least), learned[COOL1])
         if np.abs(step / SPREAD).max() < 0.01:
             break
     return learned
@@ -152,6 +155,28 @@ def _normal_equations(days: Days, starts: NDArray[np.int64], learned: Floats) ->
         normal += slope.T @ (slope * weight[:, None])
         pull += slope.T @ (miss * weight)
     return normal, pull
+
+
+def _step(normal: Floats, pull: Floats, learned: Floats, least: float) -> Floats:
+    """The step within the bounds, with the second slope of the cooling at `least` to 1 of the first.
+
+    A plan that thinks gentle cooling far cheaper than it is would start hours early. Where that limit is met
+    the slopes are one unknown: to cut the second afterwards would leave all others wrong for it, and the room
+    warmer than foretold.
+    """
+    step = _bounded(normal, pull, LOWER - learned, UPPER - learned)
+    first, second = learned[COOL1] + step[COOL1], learned[COOL2] + step[COOL2]
+    ratio = min(max(second / first, least), 1.0)
+    if second == ratio * first:
+        return step
+    tied = np.eye(SIZE)
+    tied[COOL2, COOL2], tied[COOL2, COOL1] = 0.0, ratio
+    fixed = np.zeros(SIZE)
+    fixed[COOL2] = ratio * learned[COOL1] - learned[COOL2]
+    pull = tied.T @ (pull - normal @ fixed)
+    normal = tied.T @ normal @ tied
+    normal[COOL2, COOL2] = 1.0
+    return np.asarray(tied @ _bounded(normal, pull, LOWER - learned, UPPER - learned) + fixed)
 
 
 def _bounded(normal: Floats, pull: Floats, low: Floats, high: Floats) -> Floats:

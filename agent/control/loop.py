@@ -19,9 +19,18 @@ from agent.control.history import (
     History,
     OpenQuarter,
 )
-from agent.control.learn import fit
+from agent.control.learn import JUDGED, fit
 from agent.control.plan import Solve, dynamic
-from agent.control.room import QUARTER_MS, Decision, Observed, Outlook, Room, RoomSeen, Seen
+from agent.control.room import (
+    QUARTER_MS,
+    QUARTERS_PER_DAY,
+    Decision,
+    Observed,
+    Outlook,
+    Room,
+    RoomSeen,
+    Seen,
+)
 from agent.control.state import Parameters, RoomState, State
 
 AGE_S_MAX = 300.0
@@ -45,11 +54,13 @@ class Loop:
 
     def cycle(self, now_ms: int, observed: Observed, outlook: Mapping[str, Outlook]) -> tuple[Decision, ...]:
         """Note what is seen, learn at two in the morning, decide."""
+        observed = observed.clean()
         for room in self.rooms:
             self._record(room, now_ms, observed, outlook[room.id])
         first = outlook[self.rooms[0].id]
-        if self.learns and first.quarter == LEARN_QUARTER and now_ms // QUARTER_MS != self._learned:
-            self._learned = now_ms // QUARTER_MS
+        night = (now_ms // QUARTER_MS - first.quarter) // QUARTERS_PER_DAY + (first.quarter >= LEARN_QUARTER)
+        if self.learns and observed.clock_trusted and night > self._learned:
+            self._learned = night
             self.learn(now_ms)
         outcome = decide(
             now_ms,
@@ -93,33 +104,36 @@ class Loop:
         if not observed.clock_trusted:
             return  # a row dated in the future would keep out all that come until then
         quarter = self._open.setdefault(room.id, OpenQuarter())
-        number = now_ms // QUARTER_MS
+        number, ends = now_ms // QUARTER_MS, now_ms % QUARTER_MS == 0
+        if ends and quarter.number == number - 1:
+            quarter.sample(now_ms, self._sample(room, observed))
         if quarter.number != number:
             if quarter.number >= 0:
                 self.history.setdefault(room.id, History()).add(quarter.number, quarter.close())
             quarter.number, quarter.quarter = number, outlook.quarter
             quarter.occupied = float(outlook.occupied[0])
+        if not ends:
+            quarter.sample(now_ms, self._sample(room, observed))
+
+    def _sample(self, room: Room, observed: Observed) -> dict[int, float | None]:
         seen = observed.rooms.get(room.id, RoomSeen())
         temp_c = _value(seen.temperature_c)
         power_w = _value(seen.power_w)
         if power_w is None:
             power_w = estimated_w(room, self.state.rooms.get(room.id), temp_c)
-        quarter.sample(
-            now_ms,
-            {
-                TEMPERATURE: temp_c,
-                OUTDOOR: _value(observed.outdoor_c),
-                SUN_W_M2: _value(observed.sun_w_m2),
-                POWER: power_w,
-            },
-        )
+        return {
+            TEMPERATURE: temp_c,
+            OUTDOOR: _value(observed.outdoor_c),
+            SUN_W_M2: _value(observed.sun_w_m2),
+            POWER: power_w,
+        }
 
 
 def learned(
     rooms: tuple[Room, ...], histories: Mapping[str, History], parameters: Parameters, now_ms: int
 ) -> tuple[Parameters, dict[str, str]]:
     """Fit every room; what the gate refuses leaves the last accepted model. Seconds for each room."""
-    models, verdicts = dict(parameters.models), {}
+    models, verdicts, refused = dict(parameters.models), {}, set(parameters.refused)
     for room in rooms:
         if (history := histories.get(room.id)) is None:
             continue
@@ -127,7 +141,10 @@ def learned(
         model, verdicts[room.id] = fit(history, room.rated_w, now_ms, inverter=inverter)
         if model is not None:
             models[room.id] = model
-    return Parameters(models), verdicts
+            refused.discard(room.id)
+        elif verdicts[room.id].startswith(JUDGED):
+            refused.add(room.id)
+    return Parameters(models, tuple(sorted(refused))), verdicts
 
 
 def _value(seen: Seen | None) -> float | None:

@@ -30,6 +30,7 @@ from agent.control.model import (
 from agent.control.plan import Plan, Problem
 from agent.control.room import HORIZON, QUARTERS_PER_DAY, Observed, Outlook, Room
 from agent.control.state import RoomState
+from agent.control.wishes import SHORT
 
 MEMORY_DAYS = 4
 DISCOMFORT_HOURS = 15.0
@@ -61,6 +62,8 @@ def problem_of(
     memory = memories(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))
     low, high = band(room, outlook, state.margin_k)
     price = np.array(outlook.price)
+    if not (price > 0).any():
+        price = np.ones(HORIZON)  # no tariff: energy is worth something, and comfort is priced by it
     max_w = max(model.max_w - model.idle_w, 1.0)
     free_w, demand_price = _demand(outlook)
     return Problem(
@@ -118,7 +121,7 @@ def band(room: Room, outlook: Outlook, margin_k: float) -> tuple[Floats, Floats]
     highs = np.where(asked, max(high - margin_k, low + 0.5), floating)
     if room.hard_max_c is not None:
         highs = np.minimum(highs, room.hard_max_c - margin_k - 0.5)
-    return np.where(here, low, -np.inf), highs
+    return np.where(asked, low, -np.inf), highs
 
 
 def _demand(outlook: Outlook) -> tuple[float, float]:
@@ -147,7 +150,7 @@ def reason_to_prepare(outlook: Outlook, problem: Problem, plan: Plan) -> str:
     full = here & (loads > FULL)
     full[1:] &= here[:-1]
     if full.sum() >= FULL_QUARTERS or (here & (temps > problem.high_c + SHORT_K)).sum() >= FULL_QUARTERS:
-        return "the unit alone will not be enough later"
+        return SHORT
     prices = problem.price[here]
     if len(prices) and prices.max() > DEAR * problem.price[: HORIZON // 2].min():
         return "dear hours follow"

@@ -6,8 +6,9 @@ a value comes with its age, so that nobody needs a clock. Temperatures in °C, p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 QUARTER_MS = 900_000
@@ -74,6 +75,11 @@ class Seen:
     age_s: float = 0.0
 
 
+def known(seen: Seen | None) -> Seen | None:
+    """Not a number is missing, never a value."""
+    return None if seen is None or not math.isfinite(seen.value) else seen
+
+
 @dataclass(frozen=True, slots=True)
 class UnitSeen:
     """What a unit says of itself, if it does."""
@@ -105,6 +111,18 @@ class RoomSeen:
     commanded: bool = True
     own: OwnWish | None = None
 
+    def clean(self) -> RoomSeen:
+        """The same without values that are none."""
+        return replace(
+            self,
+            temperature_c=known(self.temperature_c),
+            humidity_pct=known(self.humidity_pct),
+            power_w=known(self.power_w),
+            units={
+                name: UnitSeen(known(unit.on), known(unit.setpoint_c)) for name, unit in self.units.items()
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -116,6 +134,16 @@ class Observed:
     site_w: Seen | None = None
     clock_trusted: bool = True
     powered_s: float | None = None
+
+    def clean(self) -> Observed:
+        """The same without values that are none."""
+        return replace(
+            self,
+            rooms={name: room.clean() for name, room in self.rooms.items()},
+            outdoor_c=known(self.outdoor_c),
+            sun_w_m2=known(self.sun_w_m2),
+            site_w=known(self.site_w),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +160,8 @@ class Outlook:
     """What is known of the next `HORIZON` quarters, the running one first.
 
     `quarter`: 0-95, local time of the first. `price`: R$/kWh. `outdoor_c`, `sun_w_m2`: a fresh forecast from
-    outside, or None. `others_w`: what else the site draws, for the demand charge.
+    outside, or None. `others_w`: what else the site draws, for the demand charge. ValueError if it is not
+    that.
     """
 
     quarter: int
@@ -142,6 +171,16 @@ class Outlook:
     others_w: tuple[float, ...] | None = None
     outdoor_c: tuple[float, ...] | None = None
     sun_w_m2: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quarter < QUARTERS_PER_DAY:
+            raise ValueError(f"quarter: expected 0 to {QUARTERS_PER_DAY - 1}, found {self.quarter}")
+        for name in ("occupied", "price", "others_w", "outdoor_c", "sun_w_m2"):
+            values = getattr(self, name)
+            if values is not None and len(values) != HORIZON:
+                raise ValueError(
+                    f"{name}: expected {HORIZON} values, a quarter of an hour each, found {len(values)}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

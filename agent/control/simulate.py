@@ -90,47 +90,60 @@ def observed_of(building: Building) -> Observed:
     return Observed({"room": seen}, Seen(round(float(building.weather.outdoor_c[at]), 1)), sun)
 
 
-def run_agent(
-    case: Case,
-    days: int,
-    *,
-    solve: Solve,
-    warm_days: int = 7,
-    price: Floats = FLAT,
-    interfere: Interfere | None = None,
-    reach: Callable[[int], bool] = lambda _: True,
-    clock: Callable[[], float] = time.perf_counter,
-    trace: bool = False,
-) -> Run:
-    """The agent alone in the room from a cold start; the first `warm_days` are not scored.
+@dataclass
+class Stay:
+    """The agent in a room, from a cold start on; copied (`deepcopy`) it may go on in several ways.
 
     `interfere(step, observed)` may falsify what is seen, or return None: the agent is dead. `reach(step)`:
     whether commands arrive.
     """
+
+    building: Building
+    loop: Loop
+    interfere: Interfere | None = None
+    reach: Callable[[int], bool] = lambda _: True
+    clock: Callable[[], float] = time.perf_counter
+    traced: bool = False
+    on: Flags = field(default_factory=lambda: np.array([False]))
+    setpoint: Floats = field(default_factory=lambda: np.array([24.0]))
+    outlook: Outlook | None = None
+    decide_ms: list[float] = field(default_factory=list)
+    trace: list[Line] = field(default_factory=list)
+
+    def until(self, end: int) -> None:
+        """Live up to that step."""
+        for step in range(self.building.step_at, end):
+            if self.outlook is None or step % STEPS_PER_QUARTER == 0:
+                self.outlook = outlook_at(self.building, step)
+            if step % CYCLE_STEPS == 0:
+                self._decide(step, self.outlook)
+            self.building.step(self.on, self.setpoint)
+            if self.traced and step % 10 == 0:
+                self.trace.append(_line(self.building, self.on, self.setpoint, self.loop))
+
+    def _decide(self, step: int, outlook: Outlook) -> None:
+        seen: Observed | None = observed_of(self.building)
+        if self.interfere is not None and seen is not None:
+            seen = self.interfere(step, seen)
+        if seen is None:
+            return
+        began = self.clock()
+        (decision,) = self.loop.cycle(START_MS + step * STEP_S * 1000, seen, {"room": outlook})
+        self.decide_ms.append((self.clock() - began) * 1000)
+        if self.reach(step):
+            self.on, self.setpoint = _command(decision, self.on, self.setpoint)
+
+
+def run_agent(
+    case: Case, days: int, *, solve: Solve, warm_days: int = 7, price: Floats = FLAT, trace: bool = False
+) -> Run:
+    """The agent alone in the room from a cold start; the first `warm_days` are not scored."""
     building = Building(case, days, price=price)
-    loop = Loop((room_of(case),), solve=solve)
-    run = Run(building.totals, days - warm_days, loop=loop)
-    on, setpoint = np.array([False]), np.array([24.0])
-    outlook = outlook_at(building, 0)
-    for step in range(days * STEPS_PER_DAY):
-        if step == warm_days * STEPS_PER_DAY:
-            building.totals = run.totals = Totals.none(1)
-        if step % STEPS_PER_QUARTER == 0:
-            outlook = outlook_at(building, step)
-        if step % CYCLE_STEPS == 0:
-            seen: Observed | None = observed_of(building)
-            if interfere is not None and seen is not None:
-                seen = interfere(step, seen)
-            if seen is not None:
-                began = clock()
-                (decision,) = loop.cycle(START_MS + step * STEP_S * 1000, seen, {"room": outlook})
-                run.decide_ms.append((clock() - began) * 1000)
-                if reach(step):
-                    on, setpoint = _command(decision, on, setpoint)
-        building.step(on, setpoint)
-        if trace and step % 10 == 0:
-            run.trace.append(_line(building, on, setpoint, loop))
-    return run
+    stay = Stay(building, Loop((room_of(case),), solve=solve), traced=trace)
+    stay.until(warm_days * STEPS_PER_DAY)
+    building.totals = Totals.none(1)
+    stay.until(days * STEPS_PER_DAY)
+    return Run(building.totals, days - warm_days, stay.decide_ms, stay.loop, stay.trace)
 
 
 def _command(decision: Decision, on: Flags, setpoint: Floats) -> tuple[Flags, Floats]:

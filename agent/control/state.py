@@ -33,7 +33,8 @@ class RoomState:
     """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`, `reserve`: tuned every day.
 
     `reserve`: the share of the cooling that plans do not count on. `lag_min`: how long the sensor lags.
-    `still_s`: the longest the reading stood still, forgotten slowly.
+    `led_c`: what a plan that leads aims at. `short_ms`: when the units were last seen to be not enough.
+    `still_s`: the longest the reading stood still, forgotten slowly. `cycle_s`: how far apart decisions are.
     """
 
     rung: int = Rung.OPTIMUM_START
@@ -46,6 +47,8 @@ class RoomState:
     moved_ms: int = 0
     switched_ms: int | None = None
     hot_ms: int | None = None
+    hard_ms: int | None = None
+    free_ms: int | None = None
     humid_ms: int | None = None
     late: int = 0
     plan_at: int = -1
@@ -53,6 +56,9 @@ class RoomState:
     plan_load: tuple[float, ...] = ()
     plan_temp: tuple[float, ...] = ()
     ahead_of: str = ""
+    led_c: float | None = None
+    led_ms: int = 0
+    short_ms: int | None = None
     compared_at: int = -1
     surprise_k: float = 0.0
     offset_k: float = 0.3
@@ -67,6 +73,8 @@ class RoomState:
     opened_ms: int | None = None
     missed_kh: float = 0.0
     late_kh: float = 0.0
+    day_max_k: float = -20.0
+    day_led: bool = False
     short_kh: float = 0.0
     full_ms: int | None = None
     lag_min: float = 2.0
@@ -78,6 +86,7 @@ class RoomState:
     still_s: float = 14_400.0
     opened_warm_k: float = 0.0
     start_led: bool = False
+    cycle_s: float = 60.0
     units: dict[str, UnitState] = field(default_factory=dict)
 
 
@@ -143,13 +152,16 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What was learned and accepted, per room; a room without a model runs without the optimiser."""
+    """What was learned and accepted, per room; a room without a model runs without the optimiser, and so does
+    one in `refused`: what its last nights taught has not passed the gate."""
 
     models: Mapping[str, Model] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Parameters:
-        return cls({name: Model(**_tuples(model)) for name, model in data["models"].items()})
+        models = {name: Model(**_tuples(model)) for name, model in data["models"].items()}
+        return cls(models, tuple(data.get("refused", ())))

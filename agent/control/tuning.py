@@ -10,13 +10,14 @@ from __future__ import annotations
 from agent.control.model import MISS_K_MAX, SURPRISE_K_MAX, SURPRISE_SHARE
 from agent.control.room import Outlook, Room, RoomSeen
 from agent.control.state import RoomState
+from agent.control.wishes import SHORT
 
-TEMPS_MAX = 40
+TEMPS_MAX, GAP_MS = 40, 1_200_000
 PEAK_MINUTES = 30
 SLOPE_NOISE = 0.03
 """K a minute that noise alone shows."""
 LAG_MIN_MAX, LAG_SHARE, TURN_K, TURN_PER_LAG = 6.0, 0.1, 0.5, 0.5
-RUNS, CYCLE_S = 0.1, 2400.0
+RUNS, CYCLE_S, LAG_CYCLE_S = 0.1, 2400.0, 90.0
 FULL_S = 1200.0
 SETTLED_K = 1.2
 HOLD_S = 2700.0
@@ -30,16 +31,26 @@ SATURATED = 0.92
 OPENING_S = 2700.0
 LATE_KH = (0.015, 0.06)
 """K.h too warm in the first hour of a day: below, start later; above, start earlier."""
-RESERVE_MAX, RESERVE_FADE = 0.25, 0.04
+NEAR_K = 0.3
+"""Nearer than this to what is aimed at, a unit at its limit is seen to be not enough."""
+RESERVE_MAX, RESERVE_FADE, RESERVE_FADE_MAX = 0.25, 0.04, 0.3
+SPARE_K, SPARE_SHARE, NEVER_K = 0.4, 0.25, -20.0
+"""A day that was never warmer than this below the top of the band asked for less margin than it got, if that
+was much, and less reserve if a plan led it for want of cooling."""
+MARGIN_USUAL_K = 0.5
 
 
 def remember(state: RoomState, temp_c: float | None, now_ms: int) -> None:
-    """Keep the last minutes of temperatures, one a minute."""
-    if temp_c is None:
+    """Keep the last minutes of temperatures, one a minute: a straight line between readings further apart."""
+    since_ms = now_ms - state.temps_ms
+    if temp_c is None or since_ms > GAP_MS:
         state.temps = ()
-    elif now_ms - state.temps_ms >= 55_000:
-        state.temps = (*state.temps[-TEMPS_MAX + 1 :], temp_c)
-        state.temps_ms = now_ms
+    if temp_c is None or (state.temps and since_ms < 55_000):
+        return
+    count = round(since_ms / 60_000) if state.temps else 1
+    first = state.temps[-1] if state.temps else temp_c
+    line = (*(first + (temp_c - first) * at / count for at in range(1, count)), temp_c)
+    state.temps, state.temps_ms = (*state.temps, *line)[-TEMPS_MAX:], now_ms
 
 
 def follow_offset(room: Room, state: RoomState, seen: RoomSeen, now_ms: int, max_w: float) -> None:
@@ -47,7 +58,7 @@ def follow_offset(room: Room, state: RoomState, seen: RoomSeen, now_ms: int, max
 
     Slowly, because a warmer set point may stop a compressor that then waits for its dead band.
     """
-    elapsed_h = min((now_ms - state.offset_ms) / 3_600_000, 0.1)
+    elapsed_h = min((now_ms - state.offset_ms) / 3_600_000, 0.3)
     state.offset_ms = now_ms
     set_c = _held_c(state, now_ms)
     if set_c is None or len(state.temps) < 10:
@@ -103,7 +114,7 @@ def follow_lag(
     sharply than that (furniture is slow), so 0.5 is taken, chosen on one room (240 s). A start or stop
     outside short cycles says nothing: the walls then decide when the room turns.
     """
-    if temp_c is None or power_w is None:
+    if temp_c is None or power_w is None or state.cycle_s > LAG_CYCLE_S:
         state.edge_ms = None
         return
     runs = power_w > RUNS * max_w
@@ -154,18 +165,30 @@ def daily(
     now_ms: int,
     elapsed_s: float,
     limit: bool = False,
+    sure: bool = True,
 ) -> None:
-    """Learn from each start, and from what each occupied day missed. `limit`: what `at_limit` says."""
+    """Learn from each start, and from what each occupied day missed.
+
+    `limit`: what `at_limit` says; `sure`: the most that the units draw was measured, not read from a plate.
+    """
     opened = outlook.occupied[0]
     _start(room, state, temp_c, now_ms)
     if opened and not state.was_open:
         _opening(room, state, temp_c, now_ms)
     if opened and temp_c is not None and state.opened_ms is not None:
-        missed_kh = max(air_c(state, temp_c) - room.band_c[1], 0.0) * elapsed_s / 3600
+        above_k = air_c(state, temp_c) - room.band_c[1]
+        missed_kh = max(above_k, 0.0) * elapsed_s / 3600
+        state.day_max_k = max(state.day_max_k, above_k)
+        state.day_led = state.day_led or state.ahead_of == SHORT
         if now_ms - state.opened_ms <= OPENING_S * 1000:
             state.late_kh += missed_kh
+        elif limit and not sure:
+            # No plan counted on this cooling: it says nothing of what plans should leave in reserve.
+            state.missed_kh += 0.5 * missed_kh
         elif limit:
             state.short_kh += missed_kh
+            if above_k > -state.margin_k - NEAR_K:
+                state.short_ms = now_ms
         else:
             state.missed_kh += missed_kh
     if state.was_open and not opened:
@@ -200,6 +223,7 @@ def _pace(state: RoomState, temp_c: float, now_ms: int) -> None:
 def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
     """The day begins; where the start has not got there, its pace is what it did."""
     state.opened_ms, state.missed_kh, state.late_kh, state.short_kh = now_ms, 0.0, 0.0, 0.0
+    state.day_max_k, state.day_led = NEVER_K, False
     state.opened_warm_k = 0.0 if temp_c is None else temp_c - (room.band_c[1] - state.margin_k)
     if temp_c is not None and temp_c > room.band_c[1]:
         _pace(state, temp_c, now_ms)
@@ -210,10 +234,12 @@ def _closing(state: RoomState) -> None:
 
     The reserve is cooling that plans do not count on: it acts only on days when the unit may not be enough.
     """
+    spare_k = min(max(-state.day_max_k - SPARE_K, 0.0), 2.0) if state.day_max_k > NEVER_K else 0.0
     if state.short_kh > 0.03:
         state.reserve += min(0.02 + 0.06 * state.short_kh, 0.15)
     else:
-        state.reserve *= 1 - RESERVE_FADE
+        faded = RESERVE_FADE + (SPARE_SHARE * spare_k if state.day_led else 0.0)
+        state.reserve *= 1 - min(faded, RESERVE_FADE_MAX)
     state.reserve = min(state.reserve, RESERVE_MAX)
     if state.late_kh > LATE_KH[1]:
         state.extra_lead_s += min(120 + 3600 * (state.late_kh - LATE_KH[1]), 1800.0)
@@ -226,6 +252,7 @@ def _closing(state: RoomState) -> None:
         state.margin_k += min(0.02 + 0.7 * missed_kh, 1.0)
     elif missed_kh < 0.02:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
-        state.margin_k -= max(0.03, 0.1 * (state.margin_k - 0.5))
+        most_k = state.margin_k - MARGIN_USUAL_K
+        state.margin_k -= max(0.03, 0.1 * most_k, SPARE_SHARE * min(spare_k, most_k))
     low, high = MARGIN_K
     state.margin_k = min(max(state.margin_k, low), high)

@@ -1,8 +1,8 @@
 """What each rung of the ladder wants of a room: on or off, how cold, and why in words.
 
-Rules: pure, but for `lead_s` noted in the state. Every rung gives a whole answer for now; the guards come
-after. While a room is occupied a wish is never "off": idling is a set point at the top of the band, which is
-right without us too.
+Rules: pure, but for `lead_s` and `led_c` noted in the state. Every rung gives a whole answer for now; the
+guards come after. While a room is occupied a wish is never "off": idling is a set point at the top of the
+band, which is right without us too.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from agent.control.state import RoomState
 QUARTER_S = QUARTER_MS / 1000
 LEAD_MAX_S = 4 * 3600.0
 LEAD_MIN_S = 120.0
+SHORT = "the unit alone will not be enough later"
+"""Why a plan starts early; however weak a unit is, cold stored before `LEAD_MAX_S` is mostly lost."""
 LOAD_MIN, FULL_LOAD, FLOOR_K = 0.03, 0.9, 0.3
 """`FLOOR_K` above the bottom of the band: a unit cools on for a while after it is told to hold."""
 BEHIND_K = 0.5
 """Less would lower the set point at each peak of a unit that cycles, and so make it cycle."""
 BEHIND_GAIN = 1.5
 PULL_K_MAX = 3.0
+RISE_K_H, LED_MS = 2.0, 1_800_000
 PEAK_RATIO = 1.5
 PRECOOL_K = 1.0
 PRECOOL_QUARTERS = 6
@@ -50,14 +53,25 @@ def planned(room: Room, state: RoomState, outlook: Outlook, now_ms: int, temp_c:
         if state.plan_load[at] > FULL_LOAD:
             # What a plan allows for and does not come makes the room cooler sooner: that is what it is for.
             target = min(target, max(temp_c - 1.0, room.band_c[0] + FLOOR_K))
-        target = min(max(target, room.band_c[0] + FLOOR_K), top_c(room, state))
+        target = _led(state, min(max(target, room.band_c[0] + FLOOR_K), top_c(room, state)), now_ms)
         return Wish(True, setpoint_for(state, target, temp_c), f"plan: {target:.1f} °C, {state.ahead_of}")
     start = _starts(state, at, now_ms)
-    if start is None:
+    if start is None or (state.ahead_of == SHORT and (opens_in_s(outlook, now_ms) or 0.0) > LEAD_MAX_S):
         # A plan may start earlier than the pace that this room has shown, never later.
         return just_in_time(room, state, outlook, now_ms=now_ms, temp_c=temp_c, who="plan")
-    target = min(state.plan_temp[start : start + 3])
+    target = max(min(state.plan_temp[start : start + 3]), room.band_c[0] + FLOOR_K)
+    # Begun is begun: the next plan may see it a little otherwise, and the compressor would stop and go.
+    state.lead_s = max(state.lead_s, opens_in_s(outlook, now_ms) or 0.0)
     return Wish(True, setpoint_for(state, target, temp_c), f"plan: {target:.1f} °C is next, {state.ahead_of}")
+
+
+def _led(state: RoomState, target_c: float, now_ms: int) -> float:
+    """Down at once, up slowly: plans of a quarter each are indifferent to which of them cools."""
+    past_ms = now_ms - state.led_ms
+    if state.led_c is not None and past_ms < LED_MS:
+        target_c = min(target_c, state.led_c + RISE_K_H * past_ms / 3_600_000)
+    state.led_c, state.led_ms = target_c, now_ms
+    return target_c
 
 
 def _starts(state: RoomState, at: int, now_ms: int) -> int | None:
@@ -106,9 +120,12 @@ def just_in_time(
     # The start itself shortens what is still needed: once begun it goes on, or it would flap.
     lead_s = max(lead_s, state.lead_s) if _running(state) else lead_s
     state.lead_s = lead_s
-    if opens_s <= lead_s and (temp_c > target - 0.5 or _running(state)):
+    # The nearest cycle: with decisions 15 min apart the next one may be far too late.
+    if opens_s - state.cycle_s / 2 <= lead_s and (temp_c > target - 0.5 or _running(state)):
         why = f"{who}: starts {lead_s / 60:.0f} min ahead at {state.rate_k_h:.1f} K/h"
-        return Wish(True, setpoint_for(state, target, temp_c), why)
+        # Not colder than it will be held at: a set point that is raised later stops the compressor, and the
+        # room then warms through the whole dead band with people in it.
+        return Wish(True, target - state.offset_k, why)
     return Wish(False, room.safe_c, f"{who}: {opens_s / 60:.0f} min to go, {lead_s / 60:.0f} needed")
 
 
@@ -135,6 +152,8 @@ def schedule(room: Room, outlook: Outlook, now_ms: int) -> Wish:
         return Wish(True, safe_c, f"schedule: {safe_c:g} °C")
     if room.hard_max_c is not None:
         return Wish(True, safe_c, "schedule: this room has a hard ceiling")
+    if room.unoccupied_max_c is not None:
+        return Wish(True, room.unoccupied_max_c - 1.0, "schedule: empty, with a limit")
     return Wish(False, safe_c, "schedule: empty")
 
 

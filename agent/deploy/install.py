@@ -10,6 +10,7 @@ from pathlib import Path
 from agent.deploy import release, units
 from agent.deploy.answers import TOKEN_FILE, Answers, config_text
 from agent.deploy.host import Host, free_bytes
+from agent.deploy.keep import BESIDE
 from agent.deploy.layout import (
     NAME,
     UPGRADE_UNIT,
@@ -115,6 +116,7 @@ def uninstall(host: Host, layout: Layout, say: Say, *, purge: bool) -> None:
     folders = [layout.snapshot, layout.opt]
     if purge:
         folders += [layout.config_dir, layout.state, Path("/var/log") / NAME]
+        folders += [folder.with_name(folder.name + BESIDE) for folder in (layout.config_dir, layout.state)]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     if purge:

@@ -11,6 +11,7 @@ from typing import Any
 from agent.config import Config, load
 from agent.doctor import box, files, network, running
 from agent.doctor.findings import Finding, fault, well
+from agent.doctor.scrub import data_dir_of
 from agent.schema import FaultyFile
 from agent.status_file import read_status
 
@@ -20,18 +21,35 @@ async def examine(file: Path, runtime: Path, measure_s: float) -> list[Finding]:
     try:
         config = load(file)
     except FaultyFile as faulty:
-        return [
-            fault("config", str(each), "mend the file; uicps-agent check says more") for each in faulty.faults
-        ]
+        return [*_without_config(file, faulty, measure_s)]
     alive = _is_running(config.data_dir)
     status = read_status(runtime) if alive else None
     found = [well("config", f"{file}: without faults"), *files.permissions(config.data_dir)]
     found += _ports(config, alive=alive)
     found += _disk(config, measure_s)
     found += files.databases(config.data_dir)
+    if not alive:  # some gateways take one connection, and it is the agent's
+        found += await network.peers(config.options.line)
     for uplink in config.options.uplink:
         found += [each async for each in network.broker(uplink, connected=_connected(status, uplink.name))]
     return found + list(running.agent(status, running=alive))
+
+
+def _without_config(file: Path, faulty: FaultyFile, measure_s: float) -> Iterator[Finding]:
+    """What can be said of a box whose configuration is faulty: more may be wrong than that."""
+    for each in faulty.faults:
+        yield fault("config", str(each), "mend the file; uicps-agent check says more")
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        data = {}
+    data_dir = data_dir_of(data, file.resolve().parent)
+    yield from files.permissions(data_dir)
+    yield box.disk(data_dir, 0)
+    if data_dir.exists():
+        yield box.wear(box.written(data_dir, measure_s), None)
+        yield from files.databases(data_dir)
+    yield box.clock("synchronised")
 
 
 def _is_running(data_dir: Path) -> bool:
@@ -63,14 +81,3 @@ def _disk(config: Config, measure_s: float) -> Iterator[Finding]:
     if config.data_dir.exists():
         yield box.wear(box.written(config.data_dir, measure_s), options.agent.card_endurance_tb)
     yield box.clock(options.agent.trust_clock)
-
-
-def raw_config(file: Path) -> tuple[str, Any]:
-    """The configuration as text and, as far as it is TOML, as data."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-        return text, tomllib.loads(text)
-    except OSError as error:
-        return f"{error}\n", {}
-    except tomllib.TOMLDecodeError:
-        return text, {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiomqtt
@@ -18,6 +19,8 @@ from agent.uplink.credentials import CredentialOptions, login, tls_context
 
 ANSWER_S_MAX = 8.0
 CERTIFICATE_DAYS_MIN = 14
+CONNECTING = ("modbus-tcp", "modbus-rtu-tcp")
+AT_ONCE_MAX = 16
 
 
 def port_is_free(host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> str:
@@ -44,6 +47,33 @@ def own_port(subject: str, host: str, port: int, kind: socket.SocketKind, *, run
         way_out = f"stop what uses it (ss -tulpn | grep :{port}), or choose another port"
         return fault(subject, f"{host} port {port}: {trouble}", way_out)
     return well(subject, f"{host} port {port}: free")
+
+
+async def peers(lines: Sequence[Any]) -> list[Finding]:
+    """Of each line that connects to a gateway or meter: does its name resolve, does it take a connection."""
+    asked = [line for line in lines if line.driver in CONNECTING]
+    gate = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def ask(line: Any) -> Finding:
+        async with gate:
+            return await _peer(f"line {line.name}", line.host, line.port)
+
+    return list(await asyncio.gather(*map(ask, asked)))
+
+
+async def _peer(subject: str, host: str, port: int) -> Finding:
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX):
+            _, writer = await asyncio.open_connection(host, port)
+    except socket.gaierror as error:
+        way_out = "check the name, and the box's DNS (resolvectl query NAME); or write its address"
+        return fault(subject, f"{host}: no such name: {describe(error)}", way_out)
+    except (OSError, TimeoutError) as error:
+        way_out = "is it on, is the cable in, is the address right (uicps-agent scan tcp)?"
+        said = os.strerror(error.errno) if error.errno else describe(error)  # a word, not the loop's own
+        return fault(subject, f"{host} port {port}: {said}", way_out)
+    writer.close()
+    return well(subject, f"{host} port {port}: takes a connection")
 
 
 async def broker(uplink: Any, *, connected: bool) -> AsyncIterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,44 @@ def _without_value(found: re.Match[str]) -> str:
     return found[0] if harmless else f"{key}{REMOVED}"
 
 
+_PUBLIC_FILES = ("ca_file", "cert_file", "controller_file")
+
+
+def secrets_of(config: Path) -> Iterator[str]:
+    """All secrets that the box of this configuration file has, also when the file is faulty."""
+    folder = config.resolve().parent
+    try:
+        data = tomllib.loads(config.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        data = {}
+    yield from secrets_in(_absolute(data, folder), data_dir_of(data, folder))
+
+
+def data_dir_of(data: Any, folder: Path) -> Path:
+    """Where the data is, by a configuration in `folder` that need not be good."""
+    agent = data.get("agent") if isinstance(data, dict) else None
+    named = agent.get("data_dir") if isinstance(agent, dict) else None
+    return folder / (named if isinstance(named, str) else "data")
+
+
+def _absolute(data: Any, folder: Path) -> Any:
+    """The names of files as seen from the configuration's folder."""
+    if isinstance(data, list):
+        return [_absolute(each, folder) for each in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: str(folder / value)
+        if key.endswith("_file") and isinstance(value, str)
+        else _absolute(value, folder)
+        for key, value in data.items()
+    }
+
+
 def secrets_in(data: Any, data_dir: Path) -> Iterator[str]:
     """The values of all secrets that a configuration (as parsed TOML) names, and of those the agent made."""
     for key, value in _leaves(data):
-        if key.endswith("_file") and isinstance(value, str) and "ca" not in key and "cert" not in key:
+        if key.endswith("_file") and isinstance(value, str) and not key.endswith(_PUBLIC_FILES):
             yield from _words(Path(value))
         elif re.fullmatch(_KEY, key, re.IGNORECASE) and isinstance(value, str):
             yield value

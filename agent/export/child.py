@@ -57,8 +57,10 @@ def _pieces(db: sqlite3.Connection, order: Order, parent: int) -> Iterator[bytes
     from agent.confined import confine  # noqa: PLC0415 - see the module
     from agent.export.content import rows  # noqa: PLC0415
 
-    confine(MEMORY_MB_MAX, None, parent)
-    yield from rows(db, order)
+    for at, piece in enumerate(rows(db, order)):
+        yield piece
+        if at == 0:
+            confine(MEMORY_MB_MAX, None, parent)
 
 
 def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -78,12 +78,18 @@ class Estimate(NamedTuple):
 
 
 class Export:
-    """See the module. `clock` is Unix time in seconds."""
+    """See the module. `clock` is Unix time in seconds; `shut_out(kind, peer)` is told who was too slow."""
 
     def __init__(
-        self, hub: Hub, store: Store, options: ServerOptions, clock: Callable[[], float] = time.time
+        self,
+        hub: Hub,
+        store: Store,
+        options: ServerOptions,
+        clock: Callable[[], float] = time.time,
+        shut_out: Callable[[str, str], None] = lambda kind, peer: None,
     ) -> None:
         self._hub, self._store, self._options, self._clock = hub, store, options, clock
+        self._shut_out = shut_out
         self._running = 0
 
     async def csv(self, request: web.Request) -> web.StreamResponse:
@@ -127,6 +133,8 @@ class Export:
                 async for piece in pieces:
                     await self._put(response, piece)
             except (TimeoutError, OSError, RuntimeError) as error:
+                if isinstance(error, TimeoutError):
+                    self._shut_out("client.slow", request.remote or "")
                 _cut(request, error)
                 return response  # aiohttp finds out that there is nobody to end it for
             await response.write_eof()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from agent.server.live import Mode
+from agent.server.live import PER_S, Mode
 from agent.server.selection import EVERYTHING, PATTERN_CHARS_MAX, PATTERNS_MAX
 from agent.server.times import TIME_MS_MAX
 
@@ -57,7 +57,7 @@ class Subscribe(Said):
     id: Id = "live"
     points: Patterns = Field(default_factory=lambda: list(EVERYTHING))
     mode: Mode = "latest"
-    per_s: Annotated[float, Field(ge=0.1, le=PER_S_MAX)] = 5.0
+    per_s: Annotated[float, Field(ge=0.1, le=PER_S_MAX)] = PER_S
 
 
 class Unsubscribe(Said):

@@ -24,7 +24,7 @@ from agent.server.identity.tokens import Pair, TokenError
 from agent.server.live import GOING_AWAY
 from agent.server.messages import PROTOCOL, VERSION, Auth, Request, TokenRefresh, Unreadable, parsed
 from agent.server.options import ServerOptions
-from agent.server.outbox import Outbox
+from agent.server.outbox import TOO_SLOW, Outbox
 from agent.server.replies import Refused
 
 UNAUTHORISED = 4401
@@ -55,9 +55,10 @@ class Sockets:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         refused: Callable[[web.Request, Refused], None] = lambda request, refusal: None,
+        shut_out: Callable[[str, str], None] = lambda kind, peer: None,
     ) -> None:
         self.site, self.gate, self.renew, self.options = site, gate, renew, options
-        self.clock, self.monotonic, self.refused = clock, monotonic, refused
+        self.clock, self.monotonic, self.refused, self.shut_out = clock, monotonic, refused, shut_out
         self._watchers: set[Watcher] = set()
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
@@ -165,6 +166,8 @@ class Watcher:
     async def _close(self) -> None:
         self.outbox.end(1000, "")
         code, reason = self.outbox.ended.result()
+        if code == TOO_SLOW:
+            self._sockets.shut_out("client.slow", self._request.remote or "")
         message = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
         try:
             async with asyncio.timeout(CLOSE_S_MAX):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agent.database import move_aside
+from agent.store.journal import hand_on
 
 PAGES_PER_STEP = 2000
 
@@ -87,6 +88,8 @@ def restore(source: Path, target: Path) -> str:
         part.chmod(0o600)
         _sync(part)
         aside = move_aside(target, "before-restore", journal=True) if target.exists() else ""
+        if aside:  # no time is stamped twice, though the readings that had it are not here
+            hand_on(target.with_name(aside).with_suffix(".journal"), target.with_suffix(".journal"))
         part.rename(target)
         _sync(target.parent)
     finally:

@@ -21,6 +21,7 @@ from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
 from agent.store.checkpoint import checkpoint
+from agent.store.journal import hand_on
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
 from agent.store.room import room_of
@@ -76,6 +77,8 @@ class Disk:
                     f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
                 ) from error
             self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True)
+            aside = self._file.with_name(self.moved_aside).with_suffix(".journal")
+            hand_on(aside, self._file.with_suffix(".journal"))
             text = "store: %s was broken (%s): moved aside as %s, a new one is made; %s"
             log.critical(text, self._file, error, self.moved_aside, WAY_OUT)
             await self._open()

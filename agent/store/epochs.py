@@ -46,8 +46,11 @@ async def held_epoch(disk: Disk) -> Epoch | None:
     return Epoch(*rows[0]) if rows else None
 
 
-async def stamps(disk: Disk, boot_id: str, until_ms: int) -> Stamps:
-    """What earlier runs stamped; nothing later than `until_ms` is believed, nor what is held back."""
+async def stamps(disk: Disk, boot_id: str, until_ms: int, journal_ms: int = 0) -> Stamps:
+    """What earlier runs stamped; nothing later than `until_ms` is believed, nor what is held back.
+
+    `journal_ms`: the newest that the journal knows, also of a database that is not here any more; 0: none.
+    """
     held = (
         "SELECT first_seq, offset_ms FROM epoch WHERE NOT trusted AND boot_id = ? ORDER BY first_seq LIMIT 1"
     )
@@ -58,6 +61,8 @@ async def stamps(disk: Disk, boot_id: str, until_ms: int) -> Stamps:
         newest = "SELECT max(time_ms) FROM (SELECT time_ms FROM reading ORDER BY seq DESC LIMIT 1)"
         ((newest_ms,),) = await db.execute_fetchall(newest)
         ((held_ms,),) = await db.execute_fetchall("SELECT min(time_ms) FROM reading WHERE seq >= ?", (first,))
+    if 0 < journal_ms <= until_ms:
+        last_ms = max(last_ms or 0, journal_ms)
     return Stamps(last_ms, newest_ms, None if held_ms is None else held_ms - offset_ms)
 
 

@@ -8,7 +8,8 @@ numbers of its records show.
 
 Every commit starts it anew, in the other of its two halves: one byte says which holds, so that there is no
 moment in which a kill loses what waits. What does not fit is in memory only, and its numbers are known here:
-after a kill it is missed by count.
+after a kill it is missed by count. Its head also knows the newest time that was stamped, for when the
+database that has it is broken.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _FILE_HEAD = struct.Struct("<4sB3xI")  # _MARK, which half holds, where the second begins
 _MARK = b"UJ2\n"
-_HALF_AT = 4
+_HALF_AT, _NEWEST_AT, _START = 4, 16, 24
+_NEWEST = struct.Struct("<q")  # the newest time_ms that was given to a reading; 0: none yet
+_DAY_MS = 86_400_000
 _BEYOND = struct.Struct("<IQ")  # at the start of a half: CRC-32 and number of the newest that did not fit
 _HEAD = struct.Struct("<II")  # bytes of the body, CRC-32 of the body; 0 bytes: the end
 _BODY = struct.Struct("<QIqB")  # seq, group id, time_ms, quality; the packed values follow
@@ -67,6 +70,7 @@ class Journal:
         self._start = self._end = self._limit = 0
         self._packed: list[bytes] = []  # the values of what is in it, from `first` on
         self.first = 0  # the first number that is not committed
+        self.newest_ms = 0  # that was stamped, by an earlier run or this one; 0 if it is not known
 
     def open(self) -> None:
         """Make or map the file. OSError if there is no room for it."""
@@ -76,6 +80,7 @@ class Journal:
         finally:
             os.close(descriptor)
         self._use(*_head(self._map), len(self._map))
+        self.newest_ms = _newest_of(self._map[:_START])
 
     def _reserve(self, descriptor: int) -> int:
         """All its blocks now: a full disk must not kill a process that writes to its memory."""
@@ -100,7 +105,7 @@ class Journal:
     # ---------------------------------------------------------------- halves
 
     def _use(self, half: int, middle: int, size_bytes: int) -> None:
-        self._start = half * middle or _FILE_HEAD.size
+        self._start = half * middle or _START
         self._limit = size_bytes if half else middle
         self._end = self._start + _BEYOND.size
 
@@ -155,6 +160,13 @@ class Journal:
             last = first + len(readings) - 1
             self._map[self._start : self._start + _BEYOND.size] = _BEYOND.pack(_check_of(last), last)
 
+    def stamped(self, time_ms: int) -> None:
+        """A reading has this time. One that was a day ahead of it was a mistake."""
+        if self.newest_ms < time_ms or time_ms < self.newest_ms - _DAY_MS:
+            self.newest_ms = time_ms
+            if self._map is not None:
+                self._map[_NEWEST_AT:_START] = _NEWEST.pack(time_ms)
+
     def packed(self, first: int) -> Sequence[bytes]:
         """The packed values of the readings from `first` on, as far as they are in the journal."""
         at = first - self.first
@@ -182,6 +194,28 @@ class Journal:
             self._map[_HALF_AT] = half
         else:  # a new or foreign one: nothing is in it that waits
             self._map[: _FILE_HEAD.size] = _FILE_HEAD.pack(_MARK, half, middle)
+
+
+def hand_on(source: Path, target: Path) -> None:
+    """Let `target`, the journal of a new database, know the newest time that `source` knows, if there is one.
+
+    What cannot be read is not known; OSError if `target` cannot be written.
+    """
+    try:
+        with source.open("rb") as file:
+            newest_ms = _newest_of(file.read(_START))
+    except OSError:
+        return
+    if newest_ms and not target.exists():
+        head = _FILE_HEAD.pack(_MARK, 0, 0).ljust(_NEWEST_AT, b"\0")
+        target.touch(mode=0o600)
+        target.write_bytes(head + _NEWEST.pack(newest_ms))
+
+
+def _newest_of(head: bytes) -> int:
+    if len(head) < _START or not head.startswith(_MARK):
+        return 0
+    return int(_NEWEST.unpack_from(head, _NEWEST_AT)[0])
 
 
 def _head(mapped: mmap.mmap) -> tuple[int, int]:

@@ -23,8 +23,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from agent.store.journal import hand_on
+
 log = logging.getLogger(__name__)
 
+JOURNAL = "readings.journal"
 READINGS_FILE = "readings.db"
 READINGS = "readings."  # the store's own files: they are joined, not copied
 OTHERS = ("agent.lock", "salvage-", ".takes-writes-", ".shelter.json")
@@ -115,6 +118,7 @@ class Shelter:
             target = self.folder / name
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.copy2(file, target)
+        hand_on(self.home / JOURNAL, self.folder / JOURNAL)
         self._note(manifest)
 
     def _note(self, manifest: dict[str, list[int]]) -> None:

@@ -134,6 +134,8 @@ class Store:
     def append(self, readings: Sequence[Reading]) -> None:
         """Number and keep `readings`; they are on disk after the next commit."""
         self._journal.add(self.last_seq + 1, readings, self._disk.ids)
+        if readings and self._held_from is None:
+            self._journal.stamped(readings[-1].time_ms)
         self._recent.extend(readings)
         self.ledger.acquired(readings)
         self._wake()
@@ -231,8 +233,8 @@ class Store:
         surplus = self.last_seq - self._committed - self._options.memory_readings_max
         if surplus > 0:
             unsent = self._give_up(self._committed + surplus, "memory")
-            text = "memory is full too, giving up the oldest readings"
-            self._discarding.failed(f"{text}: {surplus} now, {unsent} never delivered")
+            text = f"memory is full too, giving up the oldest: {surplus} now, {unsent} never delivered"
+            self._discarding.failed(text)
 
     def _give_up(self, until: int, rule: str) -> int:
         """Count what is not committed up to `until` as given up, and forget it; how many nobody had."""
@@ -289,7 +291,7 @@ class Store:
 
     async def stamps(self, boot_id: str, until_ms: int) -> Stamps:
         """What earlier runs stamped; nothing later than `until_ms` is believed."""
-        return await stamps(self._disk, boot_id, until_ms)
+        return await stamps(self._disk, boot_id, until_ms, self._journal.newest_ms)
 
     async def begin_epoch(self, boot_id: str, offset_ms: int, *, trusted: bool) -> None:
         """From here on readings are stamped in this boot, `offset_ms` ahead of its time since boot.
@@ -370,10 +372,8 @@ class Store:
         return list(enumerate(self._recent[at : at + max(0, end - start)], start))
 
     def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
-        """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`.
-
-        In bounded steps: each chunk in the order of time, then the rest as it came. OSError: no disk.
-        """
+        """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`, in
+        bounded steps: each chunk in the order of time, then the rest as it came. OSError: no disk."""
         return self._history.readings(set(points), (from_ms, to_ms))
 
     def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import random
 import signal
+import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +24,15 @@ from agent.demo.modbus_line import SimulatedLine
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.model import Quality
 from agent.store import Store
+from tests.chaos.agent import CLOCK_FILE
 from tests.conftest import Mosquitto, until
 from tests.thingsboard import FakeThingsBoard
 
 METERS = 4
 INTERVAL_S = 0.1
 RUNNING = "site lab: "
+ROOT = Path(__file__).resolve().parents[2]
+DISK_MB = 128
 
 PROFILE = """
 driver = "modbus"
@@ -43,6 +50,9 @@ CONFIG = """
 site = "lab"
 trust_clock = "always"
 profile_dir = "profiles"
+data_dir = "disk/data"
+[store]
+free_min_mb = 0
 [server]
 port = 0
 [[uplink]]
@@ -92,6 +102,26 @@ class CountingDevice(SimulatedDevice):
         return await super()._answer(*request)
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of its own that can be filled; where we may not mount one, the mischiefs that need it are
+    skipped, and said."""
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", str(folder)], check=False
+        ).returncode
+    )
+    if not mounted:
+        warnings.warn("NOT TESTED: a full disk; mounting a small one needs root", stacklevel=1)
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 class Site:
     """Everything, and what it did. `plain` is what came to the broker; `differing` came as another value."""
 
@@ -100,7 +130,8 @@ class Site:
         self.meters = [
             CountingDevice(ModbusProfile.model_validate(tomllib.loads(PROFILE))) for _ in range(METERS)
         ]
-        self.log = folder / "agent.log"
+        self.log, self.disk, self.data = folder / "agent.log", folder / "disk", folder / "disk" / "data"
+        self.memory = folder / "memory"  # where the agent works while its disk takes no writes
         self.stops = 0
         self.plain: Seen = {}
         self.differing = 0
@@ -113,6 +144,7 @@ class Site:
         async with AsyncExitStack() as stack:
             ports = [(await stack.enter_async_context(SimulatedLine(meter))).port for meter in site.meters]
             site._write_files(ports)
+            stack.enter_context(small_disk(site.disk))
             listening = asyncio.create_task(site._listen())
             try:
                 await site.start()
@@ -127,6 +159,7 @@ class Site:
         lines = [LINE.format(at=at, port=port, interval_s=INTERVAL_S) for at, port in enumerate(ports)]
         config = CONFIG.format(board=self.board.port, broker=self.mosquitto.port) + "".join(lines)
         (self.folder / "profiles").mkdir()
+        self.memory.mkdir(mode=0o700)
         (self.folder / "profiles" / "counting.toml").write_text(PROFILE)
         (self.folder / "config.toml").write_text(config)
         token = self.folder / "center.token"
@@ -153,13 +186,60 @@ class Site:
 
     async def start(self) -> None:
         """Start the agent, until it runs."""
-        before = self.log.read_text().count(RUNNING) if self.log.exists() else 0
+        before = self.starts
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNTIME_DIRECTORY": str(self.memory)}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "agent", "run", "config.toml"), cwd=self.folder, stderr=log
+                *(sys.executable, "-m", "tests.chaos.agent"), cwd=self.folder, stderr=log, env=environment
             )
+        await until(lambda: self.starts > before, 20)
 
-        await until(lambda: self.log.read_text().count(RUNNING) > before, 20)
+    @property
+    def starts(self) -> int:
+        """How often the service began, in a new process or in the same."""
+        return self.log.read_text().count(RUNNING) if self.log.exists() else 0
+
+    # ---------------------------------------------------------------- what can happen to the box
+
+    def set_clock_off(self, seconds: float) -> None:
+        """The wall clock is wrong by so much from now on."""
+        (self.folder / CLOCK_FILE).write_text(str(seconds))
+
+    def fill_disk(self) -> None:
+        """Not a byte is left."""
+        with contextlib.suppress(OSError), (self.disk / "ballast").open("ab", buffering=0) as ballast:
+            while ballast.write(bytes(1 << 16)):
+                pass
+
+    async def empty_disk(self) -> None:
+        """Room again; until the agent works at home."""
+        before, away = self.starts, any(self.memory.glob("uicps-agent-*"))
+        (self.disk / "ballast").unlink()
+        await until(lambda: self.starts > before or not away, 60)
+
+    def spoil_first_page(self) -> None:
+        """Noise where the database says what it is: no SQLite opens that."""
+        with (self.data / "readings.db").open("r+b") as file:
+            file.write(random.Random(1).randbytes(1024))
+
+    @property
+    def broken(self) -> list[Path]:
+        """What the agent moved aside."""
+        return sorted(self.data.glob("readings.broken-*.db"))
+
+    async def salvage(self) -> None:
+        """What a person does with the agent stopped."""
+        for file in self.broken:
+            program = (sys.executable, "-m", "agent", "store", "salvage", "config.toml", str(file))
+            with self.log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *program, cwd=self.folder, stdout=log, stderr=log
+                )
+                assert await process.wait() == 0, self.log.read_text()[-3000:]
+            for part in self.data.glob(f"{file.stem}.*"):
+                part.unlink()
+
+    # ---------------------------------------------------------------- its end
 
     async def stop(self, number: signal.Signals) -> int:
         assert self._process
@@ -181,7 +261,8 @@ class Site:
             meter.refuse("count")
         async with asyncio.timeout(timeout_s):
             before, since_s = (-1, -1), 0.0
-            while since_s < quiet_s or before[0] != before[1]:
+            # What is in a file that was moved aside waits for its salvage.
+            while since_s < quiet_s or (before[0] != before[1] and not self.broken):
                 now = (len(self.centre), len(self.plain))
                 before, since_s = now, since_s + 0.2 if now == before else 0.0
                 await asyncio.sleep(0.2)
@@ -189,7 +270,7 @@ class Site:
     async def kept(self) -> Seen:
         """What the log of the stopped agent holds."""
         found: Seen = {}
-        async with Store(self.folder / "data" / "readings.db") as store:
+        async with Store(self.data / "readings.db") as store:
             seq = 0
             while batch := await store.read_after(seq, 1000):
                 seq = batch[-1][0]

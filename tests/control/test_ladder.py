@@ -16,6 +16,7 @@ WELL = {"clock": True, "manual": False, "temp_fault": "", "model": True}
     [
         ({}, RoomState(), Rung.OPTIMISER, "well"),
         ({"model": False}, RoomState(), Rung.OPTIMUM_START, "no model"),
+        ({"refused": True}, RoomState(), Rung.OPTIMUM_START, "did not pass the gate"),
         ({}, RoomState(late=1), Rung.OPTIMISER, "well"),
         ({}, RoomState(late=2), Rung.OPTIMUM_START, "late twice"),
         ({"temp_fault": "gone"}, RoomState(late=2), Rung.SCHEDULE, "gone"),
@@ -74,14 +75,15 @@ def test_which_readings_can_be_used(seen: Seen | None, usable: bool) -> None:
     assert (temp_c is not None, not why) == (usable, usable)
 
 
-def test_frozen_only_if_the_unit_switched_since() -> None:
-    state = RoomState()
-    assert not any(ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(600))
-    state.switched_ms = 600 * MINUTE
-    frozen = [ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(600, 700)]
-    assert not any(frozen[:40])
-    assert all(frozen[42:])
-    assert not ladder.watch_frozen(state, 25.1, 701 * MINUTE)
+def test_frozen_sooner_if_the_unit_switched_since() -> None:
+    """A sensor that has rested for an hour may rest for four, but for one only while its unit switches."""
+    state = RoomState(still_s=3600)
+    assert not any(ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(200))
+    state.switched_ms = 150 * MINUTE
+    frozen = [ladder.watch_frozen(state, 25.0, minute * MINUTE) for minute in range(200, 230)]
+    assert not any(frozen[:10])
+    assert all(frozen[12:])
+    assert not ladder.watch_frozen(state, 25.1, 231 * MINUTE)
 
 
 def test_frozen_where_a_sensor_rests_longer_than_it_ever_does() -> None:

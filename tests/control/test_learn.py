@@ -5,15 +5,20 @@ import pytest
 
 from agent.control.history import COLUMNS, POWER, TEMPERATURE, History, OpenQuarter
 from agent.control.learn import AHEAD, Days, fit, foretell, powers
+from agent.control.loop import learned
 from agent.control.model import COOL1, COOL2, MEM, OUT, SIZE, memories
-from agent.control.room import QUARTER_MS
+from agent.control.room import QUARTER_MS, Room, Unit
+from agent.control.state import Parameters
 
 DAYS = 14
 COUNT = DAYS * 96
 
 
-def lived(*, noise_k: float = 0.02, seed: int = 1, cooling_k: float = 1.6) -> History:
-    """Days of a first-order room with a unit that is on by day in bursts, as measured."""
+def lived(*, noise_k: float = 0.02, seed: int = 1, cooling_k: float = 1.6, bend: float = 1.0) -> History:
+    """Days of a first-order room with a unit that is on by day in bursts, as measured.
+
+    `bend`: what a watt of the upper half of the load cools of one of the lower.
+    """
     random = np.random.default_rng(seed)
     quarter = np.arange(COUNT) % 96
     outdoor = (
@@ -23,7 +28,9 @@ def lived(*, noise_k: float = 0.02, seed: int = 1, cooling_k: float = 1.6) -> Hi
     temp, rows = 27.0, []
     for at in range(COUNT):
         gain = 0.25 if 32 <= quarter[at] < 72 else 0.02
-        temp += 0.06 * (outdoor[at] - temp) + gain - cooling_k * power[at] / 1200
+        load = power[at] / 1200
+        cooled_k = cooling_k * (min(load, 0.5) + bend * max(load - 0.5, 0.0))
+        temp += 0.06 * (outdoor[at] - temp) + gain - cooled_k
         seen = temp + random.normal(0, noise_k)
         rows.append(
             [seen, outdoor[at], np.nan, power[at], float(32 <= quarter[at] < 72), float(quarter[at]), np.nan]
@@ -54,6 +61,19 @@ def test_without_an_inverter_every_kilowatt_cools_alike() -> None:
     assert model.learned[COOL1] == model.learned[COOL2]
 
 
+def test_a_bend_beyond_the_bound_does_not_make_the_rest_wrong() -> None:
+    """A unit whose last watts cool a fifth of its first: the bound holds, what is foretold stays unbiased."""
+    history = lived(bend=0.2)
+    model, verdict = fit(history, 1200.0, 0)
+    assert model is not None, verdict
+    learned = np.array(model.learned)
+    assert learned[COOL2] == pytest.approx(0.7 * learned[COOL1])
+    days = Days(history, model.max_w, model.idle_w)
+    starts = days.starts[days.matters]
+    missed = history.rows[starts + AHEAD, TEMPERATURE] - foretell(days, starts, learned)
+    assert abs(missed.mean()) < 0.05
+
+
 def test_gaps_are_dropped_and_lies_weigh_little() -> None:
     history = lived()
     random = np.random.default_rng(3)
@@ -71,6 +91,19 @@ def test_the_gate_refuses_noise() -> None:
     model, verdict = fit(history, 1200.0, 0)
     assert model is None
     assert "four hours ahead" in verdict
+
+
+def test_a_night_that_the_gate_refuses_keeps_the_model_and_says_so_until_one_passes() -> None:
+    room, good, bad = Room("room", (Unit("ac"),)), lived(), lived()
+    bad.rows[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
+    first, _ = learned((room,), {"room": good}, Parameters(), 1)
+    assert (list(first.models), first.refused) == (["room"], ())
+    second, _ = learned((room,), {"room": bad}, first, 2)
+    assert (second.models, second.refused) == (first.models, ("room",))
+    third, _ = learned((room,), {"room": History()}, second, 3)
+    assert third.refused == ("room",), "too few days are no verdict"
+    assert Parameters.from_json(third.to_json()) == third
+    assert learned((room,), {"room": good}, third, 4)[0].refused == ()
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
@@ -123,10 +156,20 @@ def test_a_history_is_bounded_and_fills_its_holes() -> None:
 
 def test_a_quarter_keeps_the_last_minutes_of_the_temperature_and_nothing_for_nothing() -> None:
     quarter = OpenQuarter()
-    for minute in range(15):
+    for minute in range(1, 16):
         quarter.sample(minute * 60_000, {TEMPERATURE: 20.0 + minute, POWER: 100.0 * minute})
     row = quarter.close()
     assert QUARTER_MS == 900_000
-    assert row[TEMPERATURE] == pytest.approx(20 + (11 + 12 + 13 + 14) / 4)
-    assert row[POWER] == pytest.approx(700.0)
+    assert row[TEMPERATURE] == pytest.approx(20 + (11 + 12 + 13 + 14 + 15) / 5)
+    assert row[POWER] == pytest.approx(800.0)
+    assert np.isnan(quarter.close()[TEMPERATURE])
+
+
+def test_a_quarter_of_few_samples_has_the_last_of_its_last_ten_minutes() -> None:
+    quarter = OpenQuarter()
+    quarter.sample(4 * 60_000, {TEMPERATURE: 20.0})
+    assert np.isnan(quarter.close()[TEMPERATURE])
+    quarter.sample(6 * 60_000, {TEMPERATURE: 21.0})
+    quarter.sample(9 * 60_000, {TEMPERATURE: 22.0})
+    assert quarter.close()[TEMPERATURE] == 22.0
     assert np.isnan(quarter.close()[TEMPERATURE])

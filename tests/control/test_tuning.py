@@ -7,6 +7,7 @@ import pytest
 from agent.control import tuning
 from agent.control.room import HORIZON, Outlook, Room, RoomSeen, Seen, Unit
 from agent.control.state import RoomState, UnitState
+from agent.control.wishes import SHORT
 
 MINUTE = 60_000
 ROOM = Room("room", (Unit("ac", rated_w=1000.0),))
@@ -74,7 +75,12 @@ def test_what_is_missed_at_the_limit_is_put_in_reserve() -> None:
     assert able.margin_k > unable.margin_k > RoomState().margin_k
     kept = unable.reserve
     day(unable, 24.0, limit=False)
-    assert 0.9 * kept < unable.reserve < kept
+    assert 0.9 * kept < unable.reserve < kept, "a mild day says little"
+    unable.ahead_of = SHORT
+    kept, unable.margin_k = unable.reserve, 1.5
+    day(unable, 23.0, limit=False)
+    assert unable.reserve < 0.8 * kept, "a plan that led and cooled far too much"
+    assert unable.margin_k == pytest.approx(1.5 - 0.25 * 1.0), "no more of it than is much"
     for _ in range(40):
         day(unable, 28.0, limit=True)
     assert unable.reserve <= tuning.RESERVE_MAX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,8 +29,11 @@ def order(file: Path, **more: object) -> Order:
 
 
 def children() -> set[str]:
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {each for task in tasks.iterdir() for each in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found.update((task / "children").read_text().split())
+    return found
 
 
 async def whole(wanted: Order) -> bytes:

@@ -56,6 +56,37 @@ async def test_a_device_that_is_added_appears_by_itself(office: Office, visitor:
     await expect(value).to_contain_text("W")
 
 
+async def test_the_agents_own_is_at_the_end_and_closed(office: Office, visitor: Visitor) -> None:
+    own = Group(Device("analysis", "agent"), "losses", (Point("night_load", "W"),), 1000)
+    office.hub.declare(own)
+    office.hub.publish([Reading(own, int(time.time() * 1000), (62.0,))])
+    await office.user()
+    page = await visitor.entered()
+    value = page.locator("[data-id='analysis.night_load'] .value")
+    await expect(page.locator(".device").last).to_contain_text("Analyses")
+    await expect(value).to_be_hidden()
+    await page.locator("#filter").fill("night")
+    await expect(value).to_contain_text("62")
+    await page.locator("#filter").fill("")
+    await expect(value).to_be_hidden()
+    await page.locator(".device.own summary").click()
+    await expect(value).to_contain_text("62")
+
+
+async def test_points_are_called_in_the_language_of_the_reader(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered()
+    name = page.locator("[data-id='meter.voltage_l1'] th")
+    await expect(name).to_have_text("voltage L1")
+    await expect(name).to_have_attribute("title", "meter.voltage_l1")
+    await page.locator("#language").select_option("pt-BR")
+    await expect(name).to_have_text("tensão L1")
+    await expect(page.locator("[data-id='meter.power_total'] th")).to_have_text("power_total")
+    await page.locator("#filter").fill("tensão")
+    await expect(name).to_be_visible()
+    await expect(page.locator("[data-id='meter.power_total'] th")).to_be_hidden()
+
+
 async def canvas(page: Page) -> str:
     picture: str = await page.locator("#plot-area canvas").evaluate("canvas => canvas.toDataURL()")
     return picture
@@ -122,7 +153,7 @@ async def test_the_plot_begins_with_the_past_and_moves(office: Office, visitor: 
         await page.wait_for_timeout(130)
         await page.get_by_role("button", name="Take off the plot: meter.power_total").click()
     await page.reload()  # what was chosen is remembered
-    await expect(page.locator("#plot-legend li").last).to_contain_text("voltage_l1")
+    await expect(page.locator("#plot-legend li").last).to_contain_text("voltage L1")
 
 
 async def test_a_long_period_comes_in_steps(office: Office, visitor: Visitor) -> None:
@@ -153,7 +184,7 @@ async def test_a_point_is_put_on_the_plot_beside_its_value(office: Office, visit
     await page.keyboard.press("Enter")
     await expect(button).to_have_attribute("aria-pressed", "true")
     await page.locator("#tab-plot").click()
-    await expect(page.locator("#plot-legend")).to_contain_text("voltage_l1")
+    await expect(page.locator("#plot-legend")).to_contain_text("voltage L1")
 
 
 async def test_the_connection_is_found_again_after_it_was_lost(office: Office, visitor: Visitor) -> None:

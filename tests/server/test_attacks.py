@@ -6,9 +6,11 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 import orjson
@@ -22,6 +24,7 @@ from agent.server.audit.watch import REFUSALS_ALARM, SINGLY_MAX
 from agent.server.identity.tokens import AUDIENCE, ISSUER
 from agent.server.office import KEY_FILE
 from tests.server.conftest import PASSWORD, Site, StartSite, basic
+from tests.server.rest import admin
 from tests.server.test_websocket import closed
 
 
@@ -209,6 +212,18 @@ async def test_who_says_nothing_or_little_is_closed(start: StartSite) -> None:
 async def test_an_endless_head_is_refused(site: Site) -> None:
     answer = await raw(site, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.0 400 ") or answer == b""
+    (entry,) = await site.audited("request.malformed")
+    assert entry.peer == "127.0.0.1"
+
+
+async def test_what_is_no_http_is_refused_noted_and_not_worth_a_line(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for noise in (b"\x16\x03\x01\x02\x00\x01\x00", b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
+        answer = await raw(site, noise + b"\r\n\r\n")
+        assert b" 400 " in answer or answer == b""
+    assert len(await site.audited("request.malformed")) == 3
+    assert "aiohttp.server" not in {record.name for record in caplog.records}
 
 
 async def test_a_peer_does_not_take_all_connections(start: StartSite) -> None:
@@ -268,6 +283,8 @@ async def test_no_path_leads_out(site: Site, path: str) -> None:
     if answer.startswith(b"HTTP/1.1 404 "):
         (entry,) = await site.audited("not_found")
         assert entry.what["asked"].startswith("GET /")
+    else:
+        assert await site.audited("request.malformed")
 
 
 SQL = [
@@ -314,6 +331,37 @@ async def test_sql_is_a_text_like_any_other(site: Site, tmp_path: Path, text: st
     assert await site.audited("login.refused") or await site.audited("login.throttled")
     with sqlite3.connect(tmp_path / "identity.db") as db:
         assert db.execute("SELECT count(*) FROM user").fetchone() == (2,)
+    db.close()
+
+
+def filled(path: str, text: str) -> str:
+    """`path` with `text` in the place of each of its parameters."""
+    return re.sub(r"\{\w+\}", quote(text, safe=""), path)
+
+
+@pytest.mark.parametrize("text", SQL)
+async def test_sql_in_every_parameter_of_every_route(site: Site, tmp_path: Path, text: str) -> None:
+    """As an admin, so that nothing stops it at the door; every parameter that the description has."""
+    headers = {"Authorization": f"Bearer {(await admin(site)).token}"}
+    async with site.http.get("/api/openapi.json") as reply:
+        paths = (await reply.json())["paths"]
+    tried = 0
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            names = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+            bodies = [{"json": {"name": text}}, {"json": text}] if "requestBody" in operation else [{}]
+            asked = [({name: text}, bodies[0]) for name in names] + [({}, each) for each in bodies]
+            for query, body in asked:
+                if path.endswith(("/token", "/setup")) or (not query and "{" not in path and body == {}):
+                    continue
+                url = filled(path, text)
+                async with site.http.request(method, url, params=query, headers=headers, **body) as reply:
+                    assert reply.status < 500 or reply.status == 503, (method, url, query, await reply.text())
+                    assert "sqlite" not in (await reply.text()).lower(), url
+                tried += 1
+    assert tried > 60
+    with sqlite3.connect(tmp_path / "identity.db") as db:
+        assert db.execute("SELECT count(*) FROM user").fetchone() == (1,)
     db.close()
 
 

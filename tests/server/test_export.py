@@ -173,6 +173,8 @@ async def test_a_client_that_goes_or_stalls_ends_the_work(start: StartSite) -> N
     await soon_free()
     with pytest.raises(aiohttp.ClientError):  # and it must not look whole
         await stalled.read()
+    (entry,) = await site.audited("client.slow")
+    assert entry.peer == "127.0.0.1"
 
 
 async def test_a_disk_that_cannot_be_read_is_a_refusal(site: Site, tmp_path: Path) -> None:
@@ -183,6 +185,21 @@ async def test_a_disk_that_cannot_be_read_is_a_refusal(site: Site, tmp_path: Pat
     db.close()
     async with site.http.get("/api/v1/export.csv", headers=await site.bearer()) as reply:
         assert (reply.status, (await reply.json())["error"]) == (503, "storage_unavailable")
+
+
+async def test_damage_that_an_export_finds_is_the_stores_business(site: Site, tmp_path: Path) -> None:
+    site.publish(*(meter(START_MS - 1 - at) for at in range(5000)))
+    await site.store.commit()
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.execute("UPDATE reading SET packed = x'40'")
+    db.close()
+    headers = await site.bearer()
+    reply = await site.http.get("/api/v1/export.csv", headers=headers)
+    assert reply.status == 200  # the header was on its way
+    with pytest.raises(aiohttp.ClientError):  # and it must not look whole
+        await reply.read()
+    await site.store.commit()
+    assert site.store.state.moved_aside
 
 
 async def test_a_point_of_an_older_layout_keeps_its_own_place(start: StartSite) -> None:

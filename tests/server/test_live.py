@@ -146,3 +146,23 @@ def test_values_are_the_same_float_in_json() -> None:
     found = list(orjson.loads(message)["readings"][0]["values"].values())
     assert found == [0.1, 229.99999999999997, 5e-324, 1.7976931348623157e308, -0.0, None, None, 1e22]
     assert math.copysign(1, found[4]) == -1
+
+
+async def test_what_comes_after_a_pause_is_sent_at_once() -> None:
+    hub = Hub([METER])
+    live = Live(hub)
+    live.open()
+    ours, theirs = Outbox(KB_64), Outbox(KB_64)
+    live.join(every(ours))
+    live.join(Subscription(theirs, 1, EVERYTHING, "latest", 60.0))
+    await asyncio.sleep(0.06)
+    hub.publish([meter(START_MS)])
+    hub.publish([meter(START_MS + 1)])
+    await asyncio.sleep(0)  # not FLUSH_S
+    await asyncio.sleep(0)
+    hub.publish([meter(START_MS + 2)])
+    await asyncio.sleep(0)
+    assert [times(each) for each in await messages(ours)] == [[], [0, 1]]
+    assert [times(each) for each in await messages(theirs)] == [[], [1]]
+    live.close()
+    assert [times(each) for each in await messages(ours)] == [[2]]

@@ -422,6 +422,7 @@ async def test_a_slow_client_is_closed_and_a_quick_one_gets_everything(start: St
     code, reason = await closed(slow)
     assert code == 4408
     assert reason.startswith("too slow")
+    assert await site.audited("client.slow")
     assert got == sent
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)

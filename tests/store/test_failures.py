@@ -18,7 +18,7 @@ import pytest
 from agent.commands.store import backup_command, restore_command, salvage_command
 from agent.model import Reading
 from agent.store import Store, StoreOptions, layout
-from agent.store.backup import back_up, check
+from agent.store.backup import back_up, check, restore
 from agent.store.sealing import ChunkSize
 from tests.conftest import group_of, until
 from tests.store.test_sealing import GROUPS, bits, everything, filled, some
@@ -389,3 +389,22 @@ async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kil
         left = as_killed(left, tmp_path / "c")
     async with Store(left) as store:
         assert store.state.discarded_unsent == lost  # once
+
+
+async def test_no_time_is_stamped_twice_though_the_database_that_knew_it_is_broken(tmp_path: Path) -> None:
+    file, group = tmp_path / "readings.db", group_of()
+    async with Store(file) as store:
+        await store.begin_epoch("boot", 0, trusted=True)
+        store.append([Reading(group, 5_000_000, (1.0, 2.0))])
+    overwrite(file, 0, 1024)
+    async with Store(file) as store:
+        assert store.state.moved_aside
+        assert (await store.stamps("boot", 6_000_000)).last_ms == 5_000_000
+        assert (await store.stamps("boot", 4_000_000)).last_ms is None  # a mistake of then
+        await store.begin_epoch("boot", 0, trusted=False)
+        store.append([Reading(group, 5_500_000, (1.0, 2.0))])  # not trusted: it is shifted with the clock
+        assert (await store.stamps("boot", 6_000_000)).last_ms == 5_000_000
+    back_up(file, tmp_path / "backup.db", lambda *_: None)
+    restore(tmp_path / "backup.db", file)
+    async with Store(file) as store:
+        assert (await store.stamps("other", 6_000_000)).last_ms == 5_500_000

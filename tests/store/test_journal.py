@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.model import NAN, Quality, Reading
 from agent.store import layout
-from agent.store.journal import Journal
+from agent.store.journal import Journal, hand_on
 from tests.conftest import group_of
 
 GROUP = group_of()
@@ -151,3 +151,23 @@ def test_what_it_packed_is_there_for_the_commit(file: Path) -> None:
     journal.restart(104, (), IDS)
     assert list(journal.packed(104)) == []
     journal.close()
+
+
+def test_the_newest_time_outlives_the_database_and_a_mistake_of_a_day_does_not(file: Path) -> None:
+    journal = opened(file)
+    journal.restart(1, (), IDS)
+    day_ms = 86_400_000
+    for time_ms, newest_ms in ((100 * day_ms, 100 * day_ms), (100 * day_ms - 5, 100 * day_ms), (5, 5)):
+        journal.stamped(time_ms)
+        assert opened(file).newest_ms == journal.newest_ms == newest_ms
+    journal.restart(2, readings(1), IDS)
+    new = file.with_name("new.journal")
+    hand_on(file, new)
+    following = opened(new)
+    assert following.newest_ms == 5
+    assert list(following.records(0)) == []
+    following.restart(1, readings(1), IDS)
+    assert [r.seq for r in opened(new).records(0)] == [1]
+    assert opened(new).newest_ms == 5
+    hand_on(file.with_name("none"), file.with_name("other"))
+    assert not file.with_name("other").exists()

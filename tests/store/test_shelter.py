@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.store.journal import Journal
 from agent.store.shelter import FILE_BYTES_MAX, PROBE_BYTES, Shelter, refusal
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of its own needs root")
@@ -135,3 +136,14 @@ def test_a_folder_that_others_can_write_is_not_used(shelter: Shelter) -> None:
     shelter.folder.chmod(0o777)
     with pytest.raises(OSError, match="only this user"):
         shelter.open()
+
+
+def test_it_goes_on_after_the_newest_time_at_home(shelter: Shelter) -> None:
+    journal = Journal(shelter.home / "readings.journal", (8192,))
+    journal.open()
+    journal.restart(1, (), {})
+    journal.stamped(5_000_000)
+    shelter.open()
+    there = Journal(shelter.folder / "readings.journal", (8192,))
+    there.open()
+    assert there.newest_ms == 5_000_000

@@ -4,15 +4,12 @@
 import { $, make, write } from "./element.js";
 import { grouped } from "./devices.js";
 import { Failed } from "./socket.js";
-import { shown, span, t, word } from "./text.js";
+import { plain, shown, span, t, word } from "./text.js";
 
 const LEASES_MIN = [15, 30, 60, 120, 240, 480, 1440];
 const LEASE_MIN = 60;
 const RANKS = ["safety", "manual", "centre", "control", "analysis"];
 const ENDED = new Set(["replaced", "released", "expired", "refused"]);
-
-// "on" is also the word for one of its values.
-const plain = ({ point }) => (point === "on" ? "on/off" : point.replaceAll("_", " "));
 
 /** One writable point: its value, the field for another, and who holds it. */
 class Row {

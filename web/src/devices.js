@@ -4,14 +4,15 @@
 
 import { breakable, make } from "./element.js";
 import { Sparkline } from "./sparkline.js";
-import { age, number, t, word } from "./text.js";
+import { age, called, number, t, titled, word } from "./text.js";
 
+export const OWN = new Set(["agent", "analysis", "control", "job"]); // the agent's own: at the end, and closed
 const SLOWEST_MS = 20_000; // what is older than this and three intervals is out of date
 
 class Row {
   constructor(point, plot) {
     this.point = point;
-    this.name = make("th", { scope: "row" }, ...breakable(point.point));
+    this.name = make("th", { scope: "row", title: point.id });
     this.value = make("td", { class: "value none" });
     const canvas = make("canvas", { "aria-hidden": "true" });
     this.spark = point.kind === "state" ? null : new Sparkline(canvas);
@@ -29,6 +30,15 @@ class Row {
     this.toggle.setAttribute("aria-label", `${t("onPlot")}: ${this.point.id}`);
     this.label = t(on ? "takeOff" : "putOn");
     this.toggle.title = this.label;
+  }
+
+  /** What it is called, in the language that is now chosen. */
+  call() {
+    this.name.replaceChildren(...breakable(called(this.point)));
+  }
+
+  holds(text) {
+    return this.point.id.toLowerCase().includes(text) || called(this.point).toLowerCase().includes(text);
   }
 
   write(value) {
@@ -129,7 +139,9 @@ export class Devices {
     this.clear();
     this.#shape = shape;
     for (const [name, own] of grouped(points, "device")) this.#card(name, own);
+    this.#cards.sort((one, other) => OWN.has(one.name) - OWN.has(other.name));
     this.#home.replaceChildren(...this.#cards.map((card) => card.element));
+    this.#call();
     this.filter(this.#filter);
   }
 
@@ -158,7 +170,7 @@ export class Devices {
       for (const group of card.groups) {
         let own = false;
         for (const row of group.rows.values()) {
-          const shown = whole || row.point.id.toLowerCase().includes(this.#filter);
+          const shown = whole || row.holds(this.#filter);
           row.element.hidden = !shown;
           own ||= shown;
         }
@@ -166,6 +178,7 @@ export class Devices {
         some ||= own;
       }
       card.element.hidden = !some;
+      if (card.details) card.details.open = this.#filter ? some : card.opened;
       any ||= some;
     }
     this.#note.hidden = any || !this.#shape;
@@ -180,6 +193,7 @@ export class Devices {
   /** Write everything anew, in the language that is now chosen. */
   rewrite() {
     for (const group of this.#groups.values()) group.dirty = true;
+    this.#call();
     this.filter(this.#filter);
     this.mark();
     this.#soon();
@@ -211,12 +225,27 @@ export class Devices {
       return view;
     });
     const about = [label ? name : "", type].filter(Boolean).join(" · ");
-    const head = make("header", {}, make("h2", {}, label || name), make("p", {}, about));
-    this.#cards.push({
-      element: make("article", { class: "card device" }, head, ...groups.map((group) => group.element)),
-      groups,
-      text: `${name} ${label} ${type}`.toLowerCase(),
+    const title = make("h2", {});
+    const parts = groups.map((group) => group.element);
+    const card = { name, groups, title, point: points[0], text: `${name} ${label} ${type}`.toLowerCase() };
+    if (OWN.has(name)) this.#closed(card, parts, points.length);
+    else card.element = make("article", { class: "card device" }, make("header", {}, title, make("p", {}, about)), ...parts);
+    this.#cards.push(card);
+  }
+
+  #closed(card, parts, count) {
+    card.details = make("details", {}, make("summary", {}, card.title, make("span", {}, `(${count})`)), ...parts);
+    card.details.addEventListener("toggle", () => {
+      if (!this.#filter) card.opened = card.details.open;
     });
+    card.opened = false;
+    card.element = make("article", { class: "card device own" }, card.details);
+  }
+
+  /** Say what everything is called. */
+  #call() {
+    for (const card of this.#cards) card.title.textContent = titled(card.point);
+    for (const group of this.#groups.values()) for (const row of group.rows.values()) row.call();
   }
 }
 

@@ -1,9 +1,9 @@
 // The CSV form: which points, which period, and the file as it comes.
 
-import { grouped } from "./devices.js";
+import { OWN, grouped } from "./devices.js";
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { language, number, sizeOf, t } from "./text.js";
+import { language, number, sizeOf, t, titled } from "./text.js";
 
 const HOUR_MS = 3_600_000;
 const ESTIMATE_MS = 400;
@@ -37,11 +37,13 @@ class Choice {
     this.label = document.createElement("span");
     this.element = document.createElement("details");
     const summary = document.createElement("summary");
-    summary.append(points[0].label || device, " ", this.count);
+    this.title = document.createElement("span");
+    this.title.className = "title";
+    summary.append(this.title, " ", this.count);
     this.element.append(summary, this.#line("all", this.all, this.label));
     points.forEach((point, at) => this.element.append(this.#line("", this.boxes[at], point.point)));
     this.element.addEventListener("change", (event) => this.#changed(event.target));
-    this.write();
+    this.set(!OWN.has(device)); // whoever wants the agent's own says so
   }
 
   get patterns() {
@@ -59,6 +61,7 @@ class Choice {
     this.all.checked = n === this.boxes.length;
     this.all.indeterminate = n > 0 && n < this.boxes.length;
     this.label.textContent = t("all");
+    this.title.textContent = titled(this.points[0]);
     this.count.textContent = `(${t("chosen", { n, all: this.boxes.length })})`;
   }
 

@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import { $, make, write } from "./element.js";
 import { Failed } from "./socket.js";
 import { Series } from "./series.js";
-import { clock, number, shown, t } from "./text.js";
+import { called, clock, number, shown, t, titled } from "./text.js";
 
 const POINTS_MAX = 6;
 const STEPS = 900; // about as many as there are pixels
@@ -267,7 +267,7 @@ export class Plot extends EventTarget {
     const points = (this.#chosen ?? []).map((id) => this.#image.point(id)).filter(Boolean);
     $("plot-legend").replaceChildren(...points.map((point, at) => {
       const swatch = make("span", { class: `swatch s${at + 1}`, "aria-hidden": "true" });
-      const name = make("span", { class: "name" }, `${point.label || point.device} · ${point.point}`);
+      const name = make("span", { class: "name" }, `${titled(point)} · ${called(point)}`);
       const off = make("button", { type: "button", class: "plain small", "aria-label": `${t("takeOff")}: ${point.id}` }, "×");
       off.addEventListener("click", () => this.toggle(point.id));
       return make("li", { "data-id": point.id }, swatch, name, make("b", { class: "now" }), off);
@@ -296,8 +296,8 @@ export class Plot extends EventTarget {
     }));
     const homes = new Map();
     for (const point of this.#image.points.filter((each) => plottable(each) && !this.has(each.id))) {
-      if (!homes.has(point.device)) homes.set(point.device, make("optgroup", { label: point.label || point.device }));
-      homes.get(point.device).append(make("option", { value: point.id }, `${point.point}${point.unit && ` (${point.unit})`}`));
+      if (!homes.has(point.device)) homes.set(point.device, make("optgroup", { label: titled(point) }));
+      homes.get(point.device).append(make("option", { value: point.id }, `${called(point)}${point.unit && ` (${point.unit})`}`));
     }
     $("plot-add").replaceChildren(make("option", { value: "" }, t("addPoint")), ...homes.values());
   }

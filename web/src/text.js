@@ -59,6 +59,19 @@ export function number(value, digits, unit = "") {
 /** A word of a profile (a state, a common point's name), in the chosen language if it is known there. */
 export const word = (text) => (language === "en" ? text : words[text] ?? text);
 
+// "on" is also the word for one of its values.
+export const plain = ({ point }) => (point === "on" ? "on/off" : point.replaceAll("_", " "));
+
+/** What a point is called: "voltage L1", "tensão L1"; its own name where no word is known. */
+export function called(point) {
+  const [, stem, phase = ""] = plain(point).match(/^(.*?)( l\d{1,2})?$/);
+  if (language !== "en" && words[stem] === undefined) return point.point;
+  return word(stem) + phase.toUpperCase();
+}
+
+/** What a device is called: its label, or for the agent's own what they are. */
+export const titled = ({ device, label }) => (known(`own_${device}`) ? t(`own_${device}`) : label || device);
+
 /** The value of a point as people read it. */
 export function shown(value, point) {
   if (value === null || value === undefined) return t("noValue");

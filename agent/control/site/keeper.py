@@ -49,24 +49,24 @@ class Keeper:
         self._trim_s = -math.inf
         self._numbers: dict[str, int] = {}
 
-    async def open(self, now_s: int) -> Kept | None:
+    async def open(self) -> Kept | None:
         """What an earlier run left, and the histories; None if the disk refuses."""
         try:
-            memory, histories = await asyncio.to_thread(self._opened, now_s)
+            memory, histories = await asyncio.to_thread(self._opened)
         except (sqlite3.Error, OSError) as error:
             self._episode.failed(f"{error}; control begins from scratch and goes on without it")
             return None
         self._numbers = {name: history.last for name, history in histories.items()}
         return memory, histories
 
-    def _opened(self, now_s: int) -> Kept:
+    def _opened(self) -> Kept:
         try:
             memory = self._record.open().memory()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             log.warning("record of control: %s; it is set aside, control begins anew", error)
-            self._record.set_aside(now_s)
+            self._record.set_aside()
             memory = self._record.open().memory()
         return memory, self._record.histories(memory.get("lasts", {}))
 

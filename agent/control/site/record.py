@@ -25,6 +25,7 @@ import orjson
 
 from agent.control.history import DAYS_MAX, History
 from agent.control.room import QUARTERS_PER_DAY
+from agent.database import move_aside
 
 DAY_MS = 86_400_000
 BUSY_S = 5.0
@@ -87,10 +88,10 @@ class Record:
     def is_open(self) -> bool:
         return self._db is not None
 
-    def set_aside(self, now_s: int) -> None:
+    def set_aside(self) -> None:
         """Keep a file that is no database for whoever wants to look into it, out of the way."""
         self.close()
-        self.file.rename(self.file.with_name(f"control.broken-{now_s}.db"))
+        move_aside(self.file)
 
     def close(self) -> None:
         with self._lock:

@@ -160,7 +160,7 @@ class SiteControl:
     # ---------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        kept = await self._keeper.open(round(self._doors.now_s()))
+        kept = await self._keeper.open()
         if kept is not None and "loop" in kept[0]:
             self._remember(*kept)
         return self
