@@ -1,7 +1,9 @@
-"""Reactive excess (energia reativa excedente), hour by hour, as ANEEL resolution 1000/2021 charges it.
+"""Reactive excess (energia reativa excedente), hour by hour, as ANEEL resolutions 414/2010 and 1000/2021
+charge it. Source: a distributor's page that quotes the former (EDP, "energia reativa, legislação").
 
     ERE_t = E_t (0.92 / f_t - 1)        kWh billed on top, each hour t whose power factor f_t is below 0.92
-    DRE_t = D_t 0.92 / f_t              kW; billed is the largest of the month less the billed demand
+    DRE_t = D_t 0.92 / f_t              kW, D_t the mean of the hour; billed is the largest of the month (of
+                                        each post) less the billed demand
 
 In the capacitive hours (six in the night, named by the distributor) only capacitive excess counts, in
 the others only inductive. Hours that feed in, on the whole, are left out.
@@ -34,7 +36,7 @@ def reactive_excess(
     power_factor_min: float = 0.92,
 ) -> ReactiveExcess:
     """The excess of each hour. `reactive_kvarh` is positive when inductive; `demand_kw` is the hour's
-    highest 15-minute demand; `capacitive_hours` says which hours count capacitive excess. NaN: no excess."""
+    mean demand; `capacitive_hours` says which hours count capacitive excess. NaN: no excess."""
     apparent = np.hypot(active_kwh, reactive_kvarh)
     with np.errstate(divide="ignore", invalid="ignore"):
         power_factor = np.where(apparent > 0, active_kwh / apparent, np.nan)

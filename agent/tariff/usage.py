@@ -93,7 +93,7 @@ def _add_reactive(tariff: Tariff, steps: _Steps, excess: Floats, corrected: Floa
 
 
 def _hours(steps: _Steps) -> _Hours:
-    """The clock hours; one that misses a reading has NaN and so no excess."""
+    """The clock hours; one that misses a reading has NaN and so no excess. Demand is that of the hour."""
     # Where the clock is set back the same hour comes twice: the step backwards parts the two.
     changes = (np.diff(steps.local // HOUR_MS) != 0) | (np.diff(steps.local) != DEMAND_MS)
     first = np.flatnonzero(np.concatenate([np.ones(min(steps.local.size, 1), dtype=np.bool_), changes]))
@@ -101,7 +101,7 @@ def _hours(steps: _Steps) -> _Hours:
         first,
         np.add.reduceat(steps.power_kw, first) * HOURS_PER_INTERVAL,
         np.add.reduceat(steps.reactive_kvar, first) * HOURS_PER_INTERVAL,
-        np.maximum.reduceat(steps.power_kw, first),
+        np.add.reduceat(steps.power_kw, first) / np.diff(np.append(first, steps.power_kw.size)),
     )
 
 

@@ -193,3 +193,12 @@ def test_nothing_used_is_no_bill(tmp_path: Path) -> None:
         bill(flat, usage(flat, 0, np.array([])))
     with pytest.raises(ValueError, match="quarter of an hour"):
         usage(flat, 1, np.array([1.0]))
+
+
+def test_reactive_demand_is_of_the_hour_not_of_its_busiest_quarter(tmp_path: Path) -> None:
+    verde = tariff(VERDE, tmp_path)
+    power_kw = np.array([100.0, 100.0, 100.0, 200.0])
+    found = usage(verde, at(2026, 3, 3, 10), power_kw, power_kw * 0.75)  # a power factor of 0.8
+    assert found.corrected_demand_kw.max() == pytest.approx(125 * 0.92 / 0.8)
+    assert found.demand_kw.max() == 200
+    assert found.reactive_kwh.sum() == pytest.approx(125 * (0.92 / 0.8 - 1))
