@@ -1,4 +1,4 @@
-/* Built from web/, do not edit: 87a6a7c50b6d333eefc29bdb09a3a6c27b9512a4aacde5de6328f18b3a1cc8b3
+/* Built from web/, do not edit: 8db4a29988fcfd05bde10c63b1d1db695669087186952a44f27f69aa65cfc4dd
 
 Contains uPlot:
 The MIT License (MIT)
