@@ -54,6 +54,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
         plugin,
         profiles,
         read,
+        report,
         scan,
         service,
         store,
@@ -65,7 +66,7 @@ def _families(argv: Sequence[str]) -> Sequence[ModuleType]:
     )
 
     field = (agent, users, scan, read, watch, alarm, lines, wiring, profiles)
-    site = (ledger, store, tariff, control, control_history, thingsboard, job, plugin)
+    site = (ledger, store, tariff, control, control_history, thingsboard, job, plugin, report)
     return (*field, *site, service, doctor)
 
 

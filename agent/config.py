@@ -28,6 +28,7 @@ from agent.drivers.serial.line import SerialLinesOptions, wire_faults
 from agent.drivers.udp import UdpOptions, module_faults
 from agent.logs import LogFormat
 from agent.plugins.options import PluginOptions, all_plugin_faults
+from agent.reports.options import ReportsOptions, report_faults
 from agent.schedule.options import JobOptions, job_faults, slug
 from agent.schema import Fault, FaultyFile, FilePath, Name, Options, load_toml, read, validate
 from agent.server.options import ServerOptions
@@ -79,6 +80,7 @@ class ConfigFile(Options):
     plugin: Annotated[list[PluginOptions], Field(max_length=100)] = Field(default_factory=list)
     analysis: AnalysisOptions = AnalysisOptions()
     meter: Annotated[list[MeterOptions], Field(max_length=1000)] = Field(default_factory=list)
+    reports: ReportsOptions = ReportsOptions()
     control: ControlOptions = ControlOptions()
     tariff: TariffOptions = TariffOptions()
     room: Annotated[list[RoomOptions], Field(max_length=100)] = Field(default_factory=list)
@@ -359,10 +361,12 @@ def _line_faults(options: ConfigFile, profiles: Mapping[str, BaseModel]) -> Iter
 def _job_faults(options: ConfigFile) -> Iterator[tuple[str, str]]:
     zone = ZoneInfo(options.agent.timezone)
     yield from job_faults(options.job, zone)
+    yield from report_faults(options.reports, zone)
     yield from all_plugin_faults(options.plugin, options.agent.plugin_dir, zone)
     tables = [("analysis", name) for name in built_in_jobs(options.analysis)]
     tables += [(f"job[{at}]", each.name) for at, each in enumerate(options.job)]
     tables += [(f"plugin[{at}]", each.name) for at, each in enumerate(options.plugin)]
+    tables = [("reports", name) for name in options.reports.jobs] + tables
     yield from _twice("name", "name", [(path, {"name": slug(name)}) for path, name in tables])
 
 

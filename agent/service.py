@@ -40,6 +40,7 @@ from agent.lines import LINE_BACKOFF
 from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
+from agent.reporting import Reporting
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
 from agent.server import Server
@@ -64,6 +65,7 @@ class Service:
         """`field` is one that is entered already, and stays when this service moves; else it has its own."""
         self._config, self._field = config, field
         self.store: Store | None = None
+        self._reporting = Reporting(config.file, config.data_dir, config.options.reports)
         self._stopping = asyncio.Event()
         self._health: Health | None = None
         self._notifier = Notifier()
@@ -149,13 +151,15 @@ class Service:
             hub.declare(*alarming.groups)
             stack.callback(dispatch.listen(alarming.own.heard))
             doors = Doors(hub, store, dispatch, publish, alarm=_to_alarms(alarming.alarms), now_s=clock.now_s)
-            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock))
+            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock, self._reporting))
             server = Server(
                 *(options.server, hub, store, self._config.data_dir, health.status),
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(jobs=jobs),
+                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(
+                    jobs=jobs, reports=self._reporting
+                ),
             )
             await stack.enter_async_context(server)
             await store.register(hub.groups)  # what was declared since
@@ -175,6 +179,7 @@ class Service:
                 "health": health.run,
                 "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
                 "jobs": jobs.run,
+                "reports": self._reporting.run,
                 **announcing(options, server.url),
                 "field": field.run,
                 **alarming.works,
@@ -216,12 +221,12 @@ class Service:
                 task.cancel()
 
 
-def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock) -> Jobs:
-    """What `[[job]]` and `[[plugin]]` ask for; what they publish is declared."""
+def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock, reporting: Reporting) -> Jobs:
+    """What `[[job]]` and `[[plugin]]` ask for, and the agent's own; what they publish is declared."""
     options, folder = config.options, config.file.resolve().parent
     zone = ZoneInfo(options.agent.timezone)
     found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
-    found += command_jobs(options.job, zone, folder)
+    found += [*command_jobs(options.job, zone, folder), *reporting.jobs(zone)]
     analyses = _analyses(config, doors, clock)
     found += analyses.jobs
     analyses.declare(analyses.plan())

@@ -30,6 +30,7 @@ from agent.drivers.serial.line import SerialDeviceOptions, SerialLinesOptions
 from agent.drivers.sma.speedwire import SmaDeviceOptions, SmaSpeedwireOptions
 from agent.drivers.udp import UdpDeviceOptions, UdpOptions
 from agent.plugins.options import PluginOptions
+from agent.reports.options import ReportsOptions
 from agent.schedule import JobOptions
 from agent.server.options import ServerOptions
 from agent.store import StoreOptions
@@ -72,6 +73,7 @@ TABLES: list[type[BaseModel]] = [
     SmaDeviceOptions,
     PushOptions,
     PushDeviceOptions,
+    ReportsOptions,
     JobOptions,
     AnalysisOptions,
     MeterOptions,

@@ -75,6 +75,12 @@ def meters(groups: Iterable[Group]) -> dict[str, Meter]:
     }
 
 
+def quantity(device: Device, point: Point) -> Quantity:
+    """A point and what turns its values into the base unit of its own ("kW": W)."""
+    prefix = point.unit[:1] if len(point.unit) > 1 else ""
+    return Quantity(f"{device.name}.{point.name}", _FACTORS.get(prefix, 1.0))
+
+
 def _meter(device: Device, points: Mapping[str, Point]) -> Meter:
     def one(name: str, unit: str, kind: Kind = Kind.GAUGE) -> Quantities:
         point = points.get(name)

@@ -62,7 +62,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _jobs(config: Config) -> dict[str, When]:
     found: list[JobOptions | PluginOptions] = [*config.options.job, *config.options.plugin]
-    return built_in_jobs(config.options.analysis) | {each.name: each for each in found}
+    own = {each.name: each for each in found}
+    return {**built_in_jobs(config.options.analysis), **own, **config.options.reports.jobs}
 
 
 def _runs(config: Config) -> Runs:

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from agent.dispatch import Dispatch
 from agent.intake import Intake
+from agent.reports.shelf import Shelf
+from agent.reports.wish import Wish
 from agent.schedule import Jobs
 
 Document: TypeAlias = MutableMapping[str, Any]
@@ -63,6 +65,19 @@ class Profiles(Protocol):
         """Which lines were restarted. Stale, InUse; ValueError: it is no own one."""
 
 
+class Reports(Protocol):
+    """What reports there are, and having one made."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    def makings(self) -> list[dict[str, Any]]:
+        """Those that were asked for since the start, the newest first."""
+
+    def ask(self, wish: Wish, who: str) -> dict[str, Any]:
+        """Have it made after those before it. ReportRefused: too many wait."""
+
+
 class ScanOrder(NamedTuple):
     """What to search: the network ("tcp") or serial port ("rtu") `where`. Empty: what is likely."""
 
@@ -108,3 +123,4 @@ class Parts(NamedTuple):
     intake: Intake | None = None
     scans: Scans | None = None
     jobs: Jobs | None = None
+    reports: Reports | None = None

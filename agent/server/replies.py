@@ -130,6 +130,7 @@ def _translated(error: web.HTTPException) -> Refused:
 
 
 async def guard(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every answer (an `on_response_prepare` signal)."""
-    response.headers.update(SECURITY_HEADERS)
+    """The headers of every answer (an `on_response_prepare` signal); one that is set already stays."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
     response.headers.popall(hdrs.SERVER, None)

@@ -19,6 +19,7 @@ from agent.server.office import Office
 from agent.server.people import NewUser, People, UserChange, WantedKey
 from agent.server.profiles import PointChange, ProfileRoutes, ProfileText
 from agent.server.pushing import Pushed, Pushing
+from agent.server.reports import ReportOrder, ReportRoutes
 from agent.server.route import Route
 from agent.server.scanning import RtuScan, Scanning, TcpScan
 from agent.server.setting import DeviceChange, LineChange, Setting, SiteChange
@@ -44,6 +45,7 @@ class Handlers(NamedTuple):
     scanning: Scanning
     alarms: AlarmRoutes | None
     audit: AuditRoutes
+    reports: ReportRoutes
     ring: Ring
     metrics: Metrics
 
@@ -52,6 +54,7 @@ def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
     alarms = _alarms(on.alarms) if on.alarms else []
     return [
+        *_open(on),
         *_state(on),
         *_steering(on),
         *_pushing(on),
@@ -60,10 +63,33 @@ def table(on: Handlers) -> list[Route]:
         *_account(on),
         *_people(on),
         *_setting(on),
+        *_reports(on.reports),
         *_profiles(on),
         *_scanning(on),
         *_records(on),
     ]
+
+
+def _open(on: Handlers) -> list[Route]:
+    """What is asked without a token: how one comes by one."""
+    setup, grants = on.office.setup, on.office.grants
+    failures = {429: "too many failures: wait"}
+    wrong = {401: "the name, the password or the second factor is wrong or missing", **failures}
+    return [
+        Route("GET", "/healthz", None, on.api.healthz, "Whether the agent is well", answer=shapes.Health,
+              others={503: shapes.Unhealthy}),
+        Route("GET", "/setup", None, setup.state, "Whether the first admin is to be made",
+              answer=shapes.SetupState),
+        Route("POST", "/setup", None, setup.first_admin, "Make the first admin", body=shapes.FirstAdmin,
+              answer=shapes.FirstUser, status=201,
+              refuses={403: "the code is wrong", 409: "there is a user already", **failures}),
+        Route("POST", "/token", None, grants.token, "Log in: a pair of tokens", body=shapes.Factor,
+              answer=shapes.Pair, refuses={403: "the account may not log in now", **wrong}, basic=True),
+        Route("POST", "/token/refresh", None, grants.refresh, "A fresh pair; the token works once",
+              body=shapes.RefreshToken, answer=shapes.Pair),
+        Route("POST", "/token/revoke", None, grants.revoke, "End the session of a token",
+              body=shapes.AnyToken, answer=shapes.Nothing, refuses={401: "the token is not one of ours"}),
+    ]  # fmt: skip
 
 
 def _state(on: Handlers) -> list[Route]:
@@ -243,6 +269,23 @@ def _profiles(on: Handlers) -> list[Route]:
               body=PointChange, answer=shapes.Restarted, refuses=refused),
         Route("DELETE", point, May.CONFIGURE, do.remove_point, "A point goes; needs If-Match",
               answer=shapes.Restarted, refuses=refused),
+    ]  # fmt: skip
+
+
+def _reports(do: ReportRoutes) -> list[Route]:
+    reports, one = f"{V1}/reports", f"{V1}/reports/{{name}}"
+    unknown = {404: "there is none of this name"}
+    return [
+        Route("GET", reports, May.READ, do.all, "The reports there are, and those being made",
+              answer=shapes.ReportList),
+        Route("POST", reports, May.REPORT, do.make, "Have a report made", body=ReportOrder,
+              answer=shapes.ReportMaking, status=202, refuses={429: "as many wait as may"}),
+        Route("GET", one, May.READ, do.fetch, "A report: HTML or CSV, as its name ends", answer="text/html",
+              refuses=unknown),
+        Route("DELETE", one, May.REPORT, do.remove, "A report goes", answer=shapes.ReportRemoved,
+              refuses=unknown),
+        Route("POST", f"{one}/open", May.READ, do.open, "An address of it for a window, for a few minutes",
+              answer=shapes.ReportDoor, refuses=unknown),
     ]  # fmt: skip
 
 

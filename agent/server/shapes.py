@@ -26,6 +26,64 @@ class Fault(Shape):
     error_description: str
 
 
+class Health(Shape):
+    status: Literal["ok"]
+
+
+class Unhealthy(Shape):
+    """It is not well, and why."""
+
+    status: Literal["unhealthy"]
+    reasons: list[str]
+
+
+class SetupState(Shape):
+    open: bool
+
+
+class FirstAdmin(Shape):
+    """`code`: of the agent's log."""
+
+    code: str
+    name: str
+    password: str
+
+
+class FirstUser(Shape):
+    name: str
+    role: Literal["admin"]
+
+
+class Factor(Shape):
+    """Of who has a second factor: one of them."""
+
+    totp: str = ""
+    recovery_code: str = ""
+
+
+class Pair(Shape):
+    """`expires_in`: seconds. `totp_enrolment_required`: they open nothing but `/api/v1/me`."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    totp_enrolment_required: bool = False
+
+
+class RefreshToken(Shape):
+    refresh_token: str
+
+
+class AnyToken(Shape):
+    token: str
+    token_type_hint: str = ""
+
+
+class Nothing(Shape):
+    pass
+
+
 class Latest(Shape):
     readings: list[LiveReading]
 
@@ -275,6 +333,52 @@ class LedgerRow(Shape):
 
 class Ledger(Shape):
     rows: list[LedgerRow]
+
+
+class ReportFile(Shape):
+    """`begin`, `end`: local dates (with a time where it is not midnight), or a month and ""."""
+
+    name: str
+    kind: str
+    subject: str
+    begin: str
+    end: str
+    language: str
+    format: Literal["html", "csv"]
+    size_bytes: int
+    made_ms: int
+
+
+class ReportMaking(Shape):
+    """`state`: waiting, running, made or failed; `progress`: 0 to 1, null if it is not known."""
+
+    number: int
+    kind: str
+    language: str
+    meter: str
+    begin: str
+    end: str
+    month: str
+    asked_by: str
+    asked_ms: int
+    state: Literal["waiting", "running", "made", "failed"]
+    progress: float | None
+    text: str
+
+
+class ReportList(Shape):
+    reports: list[ReportFile]
+    making: list[ReportMaking]
+
+
+class ReportDoor(Shape):
+    url: str
+    expires_s: float
+
+
+class ReportRemoved(Shape):
+    name: str
+    removed: bool
 
 
 class Entries(Shape):

@@ -19,6 +19,8 @@ from agent.alarms import AlarmRefused
 from agent.dispatch import Dispatch
 from agent.hub import Hub
 from agent.model import Device, Group, Kind, Point, Reading, Writable
+from agent.reporting import Reporting
+from agent.reports.options import ReportsOptions
 from agent.schedule import Job, Jobs, Outcome, Result, Turn
 from agent.schedule.when import Every
 from agent.server import Role, Server, ServerOptions
@@ -131,6 +133,7 @@ class Office:
         self.bell = Bell()
         self.dispatch = Dispatch(self.hub.groups, self._write)
         self.status: dict[str, object] = {"healthy": True, "clock_trusted": True, "uptime_s": 5400}
+        self.reports = Reporting(folder / "config.toml", folder / "data", ReportsOptions())
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -145,7 +148,7 @@ class Office:
         night = Job("night-copy", self._copy, Every(86400), "cron 0 2 * * *")
         self.jobs = await stack.enter_async_context(Jobs([night], folder, lambda readings: None))
         self.server = await stack.enter_async_context(self._server())
-        for work in (self.store.run, self.dispatch.run, self.jobs.run, self._publish):
+        for work in (self.store.run, self.dispatch.run, self.jobs.run, self.reports.run, self._publish):
             stack.push_async_callback(_ended, asyncio.create_task(work()))
         return self
 
@@ -163,7 +166,7 @@ class Office:
             hasher=CHEAP,
             alarm=lambda code, text: None,
             alarms=cast(Any, self.bell),
-            parts=Parts(dispatch=self.dispatch, jobs=self.jobs),
+            parts=Parts(dispatch=self.dispatch, jobs=self.jobs, reports=self.reports),
         )
 
     async def user(self, name: str = "ana", role: Role = Role.ADMIN) -> None:

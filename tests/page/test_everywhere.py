@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.page.conftest import Office, Visitor
 
-VIEWS = ("live", "plot", "climate", "alarms", "jobs", "export", "status")
+VIEWS = ("live", "plot", "climate", "alarms", "jobs", "export", "reports", "status")
 STYLE = Path(__file__).parent.parent.parent / "web" / "src" / "style.css"
 TITLES = {
     "pt-BR": [
@@ -20,6 +20,7 @@ TITLES = {
         "Alarmes",
         "Tarefas",
         "Baixar histórico",
+        "Relatórios",
         "Estado do agente",
     ],
     "en-GB": [
@@ -29,6 +30,7 @@ TITLES = {
         "Alarms",
         "Jobs",
         "Download history",
+        "Reports",
         "How the agent is",
     ],
 }

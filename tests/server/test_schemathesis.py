@@ -19,6 +19,8 @@ from agent.drivers import open_line
 from agent.hub import Hub
 from agent.intake import Intake
 from agent.lines import Lines
+from agent.reporting import Reporting
+from agent.reports.options import ReportsOptions
 from agent.scanning import Scans
 from agent.schedule import Job, Jobs, Outcome, Result, Turn
 from agent.server import Parts
@@ -117,7 +119,8 @@ async def parts_of(file: Path) -> AsyncIterator[Parts]:
         Scans(lines, config.profile_dir, time.time) as scans,
         Jobs([Job("night", work)], file.parent / "jobs.db", lambda readings: None) as jobs,
     ):
-        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, jobs)
+        reports = Reporting(file, file.parent, ReportsOptions())  # nobody makes what is asked for
+        yield Parts(None, Configuring(*change), Sheets(*change), Intake(lines.drivers), scans, jobs, reports)
     await ended(running)
 
 

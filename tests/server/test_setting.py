@@ -146,7 +146,7 @@ async def test_only_the_line_that_changes_is_restarted(running: Running) -> None
     assert max(gaps) < 1500
     assert all(value == 220.5 for _, value in heard["meter-2"])  # not one failed read
     points = (await running.client.get("/api/v1/points"))["points"]
-    assert {each["device"] for each in points} == {"meter-new", "meter-2", "agent"}
+    assert {each["device"] for each in points} == {"meter-new", "meter-2", "agent", "job", "analysis"}
     latest = (await running.client.get("/api/v1/latest"))["readings"]
     assert "meter-1" not in {each["device"] for each in latest}
 

@@ -9,12 +9,13 @@ import { $ } from "./element.js";
 import { Image } from "./image.js";
 import { Jobs } from "./jobs.js";
 import { Plot } from "./plot.js";
+import { Reports } from "./reports.js";
 import { Refusal, Session } from "./session.js";
 import { Live } from "./socket.js";
 import { Status } from "./status.js";
 import { chooseLanguage, known, language, t, translate } from "./text.js";
 
-const VIEWS = ["live", "plot", "climate", "alarms", "jobs", "export", "status"];
+const VIEWS = ["live", "plot", "climate", "alarms", "jobs", "export", "reports", "status"];
 
 const session = new Session();
 const live = new Live(session);
@@ -25,6 +26,7 @@ const climate = new Climate(live, image);
 const alarms = new Alarms(session);
 const jobs = new Jobs(session);
 const download = new Download(session);
+const reports = new Reports(session);
 const status = new Status(session);
 const factor = new Factor(session, () => {
   live.stop();
@@ -47,7 +49,7 @@ function writeAll() {
   $("language").value = language;
   writeLink();
   status.write();
-  for (const each of [devices, plot, climate, alarms, jobs, download, factor]) each.rewrite();
+  for (const each of [devices, plot, climate, alarms, jobs, download, reports, factor]) each.rewrite();
   writeTitle();
 }
 
@@ -73,6 +75,7 @@ function turn() {
   }
   plot.look(name === "plot");
   download.look(name === "export");
+  reports.look(name === "reports");
   climate.tick();
   devices.tick();
   writeTitle();
@@ -92,7 +95,7 @@ function enter() {
 function leave(reason) {
   live.stop();
   factor.close();
-  for (const each of [devices, climate, alarms, jobs, download, image, status]) each.clear();
+  for (const each of [devices, climate, alarms, jobs, download, reports, image, status]) each.clear();
   $("site").hidden = $("views").hidden = $("sign-out").hidden = $("factor-open").hidden = true;
   $("login").hidden = false;
   $("totp-ask").hidden = true;
@@ -147,11 +150,11 @@ live.addEventListener("state", (event) => {
 });
 live.addEventListener("points", (event) => {
   image.show(event.detail);
-  for (const each of [devices, plot, climate, download]) each.show(event.detail);
+  for (const each of [devices, plot, climate, download, reports]) each.show(event.detail);
   devices.take({ readings: image.readings });
 });
 live.addEventListener("welcome", (event) => {
-  for (const each of [image, climate, alarms, jobs]) each.welcome(event.detail);
+  for (const each of [image, climate, alarms, jobs, reports]) each.welcome(event.detail);
   plot.again();
 });
 live.addEventListener("readings", (event) => {

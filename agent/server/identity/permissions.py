@@ -22,6 +22,7 @@ class Permission(enum.StrEnum):
     ACKNOWLEDGE = "acknowledge"  # alarms
     COMMAND = "command"  # write points, release them
     PUSH = "push"  # hand in readings from outside
+    REPORT = "report"  # have reports made, and remove them
     SCAN = "scan"  # look for devices on the lines
     CONFIGURE = "configure"  # sites, lines, devices, points, schedules
     USERS = "users"  # users and keys of others
@@ -31,7 +32,7 @@ class Permission(enum.StrEnum):
 
 P = Permission
 _VIEWER = frozenset({P.READ, P.EXPORT, P.ACCOUNT})
-_TECHNICIAN = _VIEWER | {P.ACKNOWLEDGE, P.COMMAND, P.PUSH, P.SCAN, P.CONFIGURE}
+_TECHNICIAN = _VIEWER | {P.ACKNOWLEDGE, P.COMMAND, P.PUSH, P.REPORT, P.SCAN, P.CONFIGURE}
 _ADMIN = _TECHNICIAN | {P.USERS, P.AUDIT}
 
 ALLOWED: Mapping[Role, frozenset[Permission]] = {
