@@ -54,6 +54,7 @@ def table(on: Handlers) -> list[Route]:
     """Every route with a token."""
     alarms = _alarms(on.alarms) if on.alarms else []
     return [
+        *_open(on),
         *_state(on),
         *_steering(on),
         *_pushing(on),
@@ -67,6 +68,28 @@ def table(on: Handlers) -> list[Route]:
         *_scanning(on),
         *_records(on),
     ]
+
+
+def _open(on: Handlers) -> list[Route]:
+    """What is asked without a token: how one comes by one."""
+    setup, grants = on.office.setup, on.office.grants
+    failures = {429: "too many failures: wait"}
+    wrong = {401: "the name, the password or the second factor is wrong or missing", **failures}
+    return [
+        Route("GET", "/healthz", None, on.api.healthz, "Whether the agent is well", answer=shapes.Health,
+              others={503: shapes.Unhealthy}),
+        Route("GET", "/setup", None, setup.state, "Whether the first admin is to be made",
+              answer=shapes.SetupState),
+        Route("POST", "/setup", None, setup.first_admin, "Make the first admin", body=shapes.FirstAdmin,
+              answer=shapes.FirstUser, status=201,
+              refuses={403: "the code is wrong", 409: "there is a user already", **failures}),
+        Route("POST", "/token", None, grants.token, "Log in: a pair of tokens", body=shapes.Factor,
+              answer=shapes.Pair, refuses={403: "the account may not log in now", **wrong}, basic=True),
+        Route("POST", "/token/refresh", None, grants.refresh, "A fresh pair; the token works once",
+              body=shapes.RefreshToken, answer=shapes.Pair),
+        Route("POST", "/token/revoke", None, grants.revoke, "End the session of a token",
+              body=shapes.AnyToken, answer=shapes.Nothing, refuses={401: "the token is not one of ours"}),
+    ]  # fmt: skip
 
 
 def _state(on: Handlers) -> list[Route]:

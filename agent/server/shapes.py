@@ -26,6 +26,64 @@ class Fault(Shape):
     error_description: str
 
 
+class Health(Shape):
+    status: Literal["ok"]
+
+
+class Unhealthy(Shape):
+    """It is not well, and why."""
+
+    status: Literal["unhealthy"]
+    reasons: list[str]
+
+
+class SetupState(Shape):
+    open: bool
+
+
+class FirstAdmin(Shape):
+    """`code`: of the agent's log."""
+
+    code: str
+    name: str
+    password: str
+
+
+class FirstUser(Shape):
+    name: str
+    role: Literal["admin"]
+
+
+class Factor(Shape):
+    """Of who has a second factor: one of them."""
+
+    totp: str = ""
+    recovery_code: str = ""
+
+
+class Pair(Shape):
+    """`expires_in`: seconds. `totp_enrolment_required`: they open nothing but `/api/v1/me`."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    totp_enrolment_required: bool = False
+
+
+class RefreshToken(Shape):
+    refresh_token: str
+
+
+class AnyToken(Shape):
+    token: str
+    token_type_hint: str = ""
+
+
+class Nothing(Shape):
+    pass
+
+
 class Latest(Shape):
     readings: list[LiveReading]
 
