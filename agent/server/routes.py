@@ -11,7 +11,7 @@ from agent.server.api import Api, LedgerQuery, PointsQuery
 from agent.server.audit.routes import AuditQuery, AuditRoutes
 from agent.server.export import Export, ExportQuery
 from agent.server.identity.permissions import Permission as May
-from agent.server.jobs import JobRoutes, RunsQuery
+from agent.server.jobs import JobList, JobRoutes, JobShape, RunList, RunsQuery
 from agent.server.logs import LogQuery, Ring
 from agent.server.messages import CommandNews
 from agent.server.metrics import Metrics
@@ -166,15 +166,15 @@ def _jobs(on: Handlers) -> list[Route]:
     unknown = {404: "there is none of this name"}
     refused = unknown | {409: "it cannot be done now; the text says why"}
     return [
-        Route("GET", jobs, May.READ, do.all, "What runs at its time, and how it went", answer=shapes.Jobs),
+        Route("GET", jobs, May.READ, do.all, "What runs at its time, and how it went", answer=JobList),
         Route("GET", f"{jobs}/history", May.READ, do.history, "Runs, newest first", RunsQuery,
-              answer=shapes.JobRuns, refuses=unknown),
+              answer=RunList, refuses=unknown),
         Route("POST", f"{job}/run", May.CONFIGURE, do.run, "Run it now, also if it is paused",
-              answer=shapes.Job, refuses=refused),
+              answer=JobShape, refuses=refused),
         Route("POST", f"{job}/pause", May.CONFIGURE, do.pause, "Let what is due pass, until resume",
-              answer=shapes.Job, refuses=refused),
+              answer=JobShape, refuses=refused),
         Route("POST", f"{job}/resume", May.CONFIGURE, do.resume, "Run it again when it is due",
-              answer=shapes.Job, refuses=refused),
+              answer=JobShape, refuses=refused),
     ]  # fmt: skip
 
 

@@ -140,48 +140,6 @@ class AlarmEvents(Shape):
     next: int | None
 
 
-class JobRun(Shape):
-    """`ended_ms` null: under way. `result`: running, well, failed, timed out, out of memory, flooded, died,
-    interrupted, skipped. `progress` 0 to 1."""
-
-    id: int
-    job: str
-    due_ms: int
-    started_ms: int
-    ended_ms: int | None
-    result: str
-    text: str
-    progress: float | None
-    cpu_s: float | None
-    memory_mb: float | None
-
-
-class Job(Shape):
-    """`next_ms` null: not by itself. `doing`: what a run that is under way says of itself."""
-
-    name: str
-    when: str
-    missed: Literal["once", "all", "skip"]
-    paused: bool
-    running: bool
-    waiting: int
-    progress: float | None
-    doing: str
-    next_ms: int | None
-    last: JobRun | None
-    runs: int
-    failures: int
-
-
-class Jobs(Shape):
-    jobs: list[Job]
-
-
-class JobRuns(Shape):
-    runs: list[JobRun]
-    next: int | None
-
-
 class UserInfo(Shape):
     name: str
     role: Literal["viewer", "technician", "admin"]

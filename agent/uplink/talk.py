@@ -75,6 +75,7 @@ class TalkBack:
         self._forgotten, self._learn = forgotten, learn
         self._tell_interval_s, self._quiet_s = tell_interval_s, quiet_s
         self._bad_push = Episode(log, "a message of the centre")
+        self._misplaced = Episode(log, "a setting of the centre")
         self._deaf = Episode(log, "talk of the centre")
 
     async def run(self, session: Session) -> None:
@@ -107,6 +108,8 @@ class TalkBack:
                 task.add_done_callback(lambda _: room.release())
             elif topic == OWN_ATTRIBUTES or topic.startswith(ANSWERS):
                 await self._set(connection, topic, payload)
+            elif topic == DEVICE_ATTRIBUTES:
+                self._say_misplaced(payload)
             elif topic.startswith(GRANTED) and (limits := granted(payload)) is not None:
                 self._learn(limits)
 
@@ -161,6 +164,14 @@ class TalkBack:
             shared = message.get("shared")
             await self._take_all(connection, shared if isinstance(shared, dict) else {})
         connection.news.set()
+
+    def _say_misplaced(self, payload: bytes) -> None:
+        """A setting at a sub-device is obeyed by nobody, and whoever made it should know."""
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            message = orjson.loads(payload)
+            if misplaced := sorted(message["data"].keys() & set(self._settings.names)):
+                text = f"{', '.join(misplaced)} was set at {str(message['device'])[:64]}"
+                self._misplaced.failed(f"{text}: not obeyed; settings are taken from the gateway device")
 
     async def _take_all(self, connection: _Connection, shared: dict[str, Any]) -> None:
         """Obey the answer, unless a change was pushed in between: then ask again, it is newer."""
