@@ -45,6 +45,7 @@ SUBSCRIPTIONS = (
 )
 QUIET_S = 240.0  # of the 300 s after which old platforms forget a sub-device (600 s by now)
 TELL_INTERVAL_S = 30.0
+ASK_AGAIN_S = 900.0
 ANSWERING_MAX = 32
 TYPE_UNKNOWN = "default"
 
@@ -69,11 +70,12 @@ class TalkBack:
         learn: Callable[[Limits], None] = lambda _limits: None,
         tell_interval_s: float = TELL_INTERVAL_S,
         quiet_s: float = QUIET_S,
+        ask_again_s: float = ASK_AGAIN_S,
     ) -> None:
         self._calls, self._settings = calls, settings
         self._devices, self._facts, self._device_facts = devices, facts, device_facts
         self._forgotten, self._learn = forgotten, learn
-        self._tell_interval_s, self._quiet_s = tell_interval_s, quiet_s
+        self._tell_interval_s, self._quiet_s, self._ask_again_s = tell_interval_s, quiet_s, ask_again_s
         self._bad_push = Episode(log, "a message of the centre")
         self._misplaced = Episode(log, "a setting of the centre")
         self._deaf = Episode(log, "talk of the centre")
@@ -96,6 +98,7 @@ class TalkBack:
                     connecting.create_task(self._connect(session, name, kind))
             tasks.create_task(self._tell(connection))
             tasks.create_task(self._keep_reachable(session))
+            tasks.create_task(self._ask_again(connection))
 
     # ---------------------------------------------------------------- what comes in
 
@@ -189,6 +192,14 @@ class TalkBack:
         connection.asked = f"{ANSWERS}{number}"
         question = orjson.dumps({"sharedKeys": ",".join(self._settings.names)})
         await _say(connection.session, f"{OWN_ATTRIBUTES}/request/{number}", question)
+
+    async def _ask_again(self, connection: _Connection) -> None:
+        """A platform at its rate limit grants a subscription and drops it: no push ever comes."""
+        while True:
+            await asyncio.sleep(self._ask_again_s)
+            with contextlib.suppress(SubscriptionRefusedError):
+                await connection.session.subscribe_to(*SUBSCRIPTIONS)
+            await self._ask_settings(connection)
 
     async def _connect(self, session: Session, name: str, kind: str) -> None:
         """A sub-device that is refused here is refused with its readings too: there it is held and said."""
