@@ -34,6 +34,8 @@ POINTS = (
     Point("loop_lag_max", "ms"),
     Point("memory", "MB"),
     Point("uptime", "s", Kind.TOTAL),
+    Point("backlog_per_s", "1/s"),
+    Point("backlog_left", "s"),
 )
 YES_NO = {0: "no", 1: "yes"}
 LINE_COUNTERS = ("requests", "timeouts", "crc_errors", "strays", "exceptions")
@@ -109,6 +111,7 @@ class Health:
             round(self._lag_ms_max, 1),
             memory_mb(),
             float(round(self._clock() - self._started_s)),
+            *self._draining(),
         )
         return Reading(self.group, round(self._stamps.now_s() * 1000), values, Quality.GOOD)
 
@@ -128,6 +131,15 @@ class Health:
             self._statistics = [line.statistics() for line in self._lines]
             self._statistics_until_s = now_s + STATISTICS_S
         return self._statistics
+
+    def _draining(self) -> tuple[float, float]:
+        """Of the uplink with the longest way to go: how fast its backlog goes, and for how long still; not
+        available while nobody can know."""
+        states = [uplink.state for uplink in self._uplinks]
+        last = max(states, key=lambda state: math.inf if state.eta_s is None else state.eta_s, default=None)
+        if last is None:
+            return 0.0, 0.0
+        return last.backlog_per_s, NAN if last.eta_s is None else last.eta_s
 
     def _backlog(self) -> int:
         return max((uplink.state.backlog for uplink in self._uplinks), default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from agent.config import load
 from agent.drivers import Driver, open_line
 from agent.health import Health, line_groups
 from agent.hub import Hub
-from agent.model import Device, Group, Point
+from agent.model import Device, Group, Point, Reading
 from agent.store import Store, StoreOptions
+from agent.uplink import open_uplinks
+from agent.uplink.plain_mqtt import PlainMqttOptions
+from tests.conftest import group_of
 
 LINES = """
 [agent]
@@ -89,3 +93,32 @@ async def test_status_and_readings_say_the_same(tmp_path: Path) -> None:
     values = dict(zip((point.name for point in readings[0].group.points), readings[0].values, strict=True))
     assert (values["line_rs485_a_failing"], values["line_rs485_a_requests"]) == (1.0, 7.0)
     assert values["line_rs485_a_stretch"] == 1.0
+
+
+async def test_how_long_a_backlog_takes_is_a_reading_and_not_available_while_nobody_knows(
+    tmp_path: Path,
+) -> None:
+    def options(name: str) -> PlainMqttOptions:
+        return PlainMqttOptions(name=name, kind="mqtt", host="127.0.0.1", port=1)
+
+    async with Store(tmp_path / "readings.db", StoreOptions()) as store:
+        uplinks = open_uplinks([options("a"), options("b")], store, tmp_path, "lab")
+        health = Health(
+            lambda readings: None, Hub(), store, [], uplinks, interval_s=1.0, clock=Clock("always")
+        )
+
+        def said() -> tuple[float, float, float]:
+            values = {
+                f"{point.name}": value
+                for point, value in zip(health.group.points, health._reading().values, strict=True)
+            }
+            return values["backlog"], values["backlog_per_s"], values["backlog_left"]
+
+        assert said() == (0.0, 0.0, 0.0)
+        store.append([Reading(group_of(), at, (1.0, 2.0)) for at in range(3)])
+        backlog, per_s, left_s = said()
+        assert (backlog, per_s, math.isnan(left_s)) == (3.0, 0.0, True)
+        store.outbox.passed("a", 1, 3)
+        assert math.isnan(said()[2])  # b has all of it to go
+        store.outbox.passed("b", 1, 3)
+        assert said() == (0.0, 0.0, 0.0)

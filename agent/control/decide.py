@@ -66,6 +66,7 @@ class _Cycle:
     model: Model | None
     solve: Solve
     temp_c: float | None
+    refused: bool = False
 
 
 def decide(
@@ -107,6 +108,7 @@ def decide(
             parameters.models.get(room.id),
             solve,
             temp_c,
+            room.id in parameters.refused,
         )
         decisions += _room(cycle, own, after, fault)
     return Outcome(tuple(decisions), after)
@@ -132,6 +134,7 @@ def _room(cycle: _Cycle, own: RoomState, after: State, fault: str) -> list[Decis
         manual=cycle.seen.manual,
         temp_fault=fault,
         model=cycle.model is not None,
+        refused=cycle.refused,
     )
     ladder.step(own, floor, cycle.now_ms)
     _learn(cycle, own, usable=not fault)

@@ -61,7 +61,14 @@ def _moved(state: RoomState, still_s: float) -> None:
 
 
 def floor_of(
-    room: Room, state: RoomState, *, clock: bool, manual: bool, temp_fault: str, model: bool
+    room: Room,
+    state: RoomState,
+    *,
+    clock: bool,
+    manual: bool,
+    temp_fault: str,
+    model: bool,
+    refused: bool = False,
 ) -> Floor:
     """The best rung that what is wrong now allows, and the words for it."""
     faults: list[Floor] = [(Rung.OPTIMISER, "all is well")]
@@ -75,6 +82,8 @@ def floor_of(
         faults.append((Rung.SCHEDULE, "a unit does not obey, told three times"))
     if state.late >= LATE_MAX:
         faults.append((Rung.OPTIMUM_START, "the solver was late twice"))
+    if refused and model:
+        faults.append((Rung.OPTIMUM_START, "the last nights' model did not pass the gate"))
     if not model:
         faults.append((Rung.OPTIMUM_START, "no model accepted yet"))
     return max(faults, key=lambda fault: fault[0])

@@ -47,6 +47,8 @@ STARTS_MIN = 100
 STARTS_MAX = 800
 DAYS_MIN = 3
 ERROR_MAX_K = 1.0
+JUDGED = "four hours ahead"
+"""How a verdict begins that the gate has given; any other says what was lacking for one."""
 HUBER_K = 0.6
 PART_LOAD_LEAST = 0.7
 # How many quarter-hours of evidence the prior is worth, per number learned, and around which spread.
@@ -95,7 +97,7 @@ def fit(history: History, rated_w: float, now_ms: int, *, inverter: bool = True)
         return None, f"{len(days.starts)} gapless stretches of four hours, {STARTS_MIN} needed"
     trial = _estimate(days, days.starts[~held])
     error_k, persistence_k = _errors(days, days.starts[held & days.matters], trial)
-    verdict = f"four hours ahead {error_k:.2f} K, staying as it is {persistence_k:.2f} K"
+    verdict = f"{JUDGED} {error_k:.2f} K, staying as it is {persistence_k:.2f} K"
     if error_k >= min(persistence_k, ERROR_MAX_K):
         return None, verdict
     learned = _estimate(days, days.starts, trial)

@@ -19,7 +19,7 @@ from agent.control.history import (
     History,
     OpenQuarter,
 )
-from agent.control.learn import fit
+from agent.control.learn import JUDGED, fit
 from agent.control.plan import Solve, dynamic
 from agent.control.room import (
     QUARTER_MS,
@@ -133,7 +133,7 @@ def learned(
     rooms: tuple[Room, ...], histories: Mapping[str, History], parameters: Parameters, now_ms: int
 ) -> tuple[Parameters, dict[str, str]]:
     """Fit every room; what the gate refuses leaves the last accepted model. Seconds for each room."""
-    models, verdicts = dict(parameters.models), {}
+    models, verdicts, refused = dict(parameters.models), {}, set(parameters.refused)
     for room in rooms:
         if (history := histories.get(room.id)) is None:
             continue
@@ -141,7 +141,10 @@ def learned(
         model, verdicts[room.id] = fit(history, room.rated_w, now_ms, inverter=inverter)
         if model is not None:
             models[room.id] = model
-    return Parameters(models), verdicts
+            refused.discard(room.id)
+        elif verdicts[room.id].startswith(JUDGED):
+            refused.add(room.id)
+    return Parameters(models, tuple(sorted(refused))), verdicts
 
 
 def _value(seen: Seen | None) -> float | None:

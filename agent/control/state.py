@@ -152,13 +152,16 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What was learned and accepted, per room; a room without a model runs without the optimiser."""
+    """What was learned and accepted, per room; a room without a model runs without the optimiser, and so does
+    one in `refused`: what its last nights taught has not passed the gate."""
 
     models: Mapping[str, Model] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Parameters:
-        return cls({name: Model(**_tuples(model)) for name, model in data["models"].items()})
+        models = {name: Model(**_tuples(model)) for name, model in data["models"].items()}
+        return cls(models, tuple(data.get("refused", ())))

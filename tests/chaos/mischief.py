@@ -180,6 +180,6 @@ async def mischief(site: Site, duration_s: float, seed: int) -> list[str]:
     while queue or asyncio.get_running_loop().time() < end_s:
         one = queue.pop() if queue else rand.choice(all_)
         done.append(one.__name__)
-        await one(site, rand.uniform(0.5, 2.0) if duration_s < 60 else rand.uniform(0.5, 8.0))
+        await one(site, rand.uniform(0.3, 1.0) if duration_s < 60 else rand.uniform(0.5, 8.0))
         await asyncio.sleep(rand.uniform(0.0, 1.0))
     return done

@@ -16,6 +16,7 @@ WELL = {"clock": True, "manual": False, "temp_fault": "", "model": True}
     [
         ({}, RoomState(), Rung.OPTIMISER, "well"),
         ({"model": False}, RoomState(), Rung.OPTIMUM_START, "no model"),
+        ({"refused": True}, RoomState(), Rung.OPTIMUM_START, "did not pass the gate"),
         ({}, RoomState(late=1), Rung.OPTIMISER, "well"),
         ({}, RoomState(late=2), Rung.OPTIMUM_START, "late twice"),
         ({"temp_fault": "gone"}, RoomState(late=2), Rung.SCHEDULE, "gone"),

@@ -5,8 +5,10 @@ import pytest
 
 from agent.control.history import COLUMNS, POWER, TEMPERATURE, History, OpenQuarter
 from agent.control.learn import AHEAD, Days, fit, foretell, powers
+from agent.control.loop import learned
 from agent.control.model import COOL1, COOL2, MEM, OUT, SIZE, memories
-from agent.control.room import QUARTER_MS
+from agent.control.room import QUARTER_MS, Room, Unit
+from agent.control.state import Parameters
 
 DAYS = 14
 COUNT = DAYS * 96
@@ -89,6 +91,19 @@ def test_the_gate_refuses_noise() -> None:
     model, verdict = fit(history, 1200.0, 0)
     assert model is None
     assert "four hours ahead" in verdict
+
+
+def test_a_night_that_the_gate_refuses_keeps_the_model_and_says_so_until_one_passes() -> None:
+    room, good, bad = Room("room", (Unit("ac"),)), lived(), lived()
+    bad.rows[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
+    first, _ = learned((room,), {"room": good}, Parameters(), 1)
+    assert (list(first.models), first.refused) == (["room"], ())
+    second, _ = learned((room,), {"room": bad}, first, 2)
+    assert (second.models, second.refused) == (first.models, ("room",))
+    third, _ = learned((room,), {"room": History()}, second, 3)
+    assert third.refused == ("room",), "too few days are no verdict"
+    assert Parameters.from_json(third.to_json()) == third
+    assert learned((room,), {"room": good}, third, 4)[0].refused == ()
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
