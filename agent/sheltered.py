@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 CHECK_S, CHECK_S_MAX = 30.0, 600.0
 PATIENCE_S = 60.0
-SIZE_MAX_MB, FREE_MIN_MB = 32, 16
+SIZE_MAX_MB, FREE_MIN_MB = 48, 16
 LOCK_FILE = "agent.lock"
 REFUSED = (
     "%s: readings, settings and users are in memory only (%s, readings up to %d MB) and are lost with the"

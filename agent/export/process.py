@@ -54,7 +54,8 @@ async def _started() -> asyncio.subprocess.Process:
 
 async def _told(process: asyncio.subprocess.Process, order: Order) -> None:
     assert process.stdin  # noqa: S101 - it was asked for
-    process.stdin.write(order.encoded())
+    # While the disk refuses this may be megabytes.
+    process.stdin.write(await asyncio.to_thread(order.encoded))
     with contextlib.suppress(ConnectionError):  # it died: its exit code says why
         await process.stdin.drain()
     process.stdin.close()

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from argon2 import PasswordHasher
 
 from agent.alarms import Alarms
@@ -32,6 +33,7 @@ from agent.server.conversation import Site
 from agent.server.described import Described
 from agent.server.doorman import BACKLOG, Doorman
 from agent.server.export import Export
+from agent.server.identity.permissions import Permission
 from agent.server.jobs import JobRoutes
 from agent.server.live import Live
 from agent.server.logs import Ring
@@ -244,29 +246,22 @@ class Server:
         return app
 
     def _routes(self, sockets: Sockets, orders: Orders | None) -> list[web.RouteDef]:
-        """Everything that can be asked for. What stands in the table of routes.py needs a token."""
-        office, needs = self.office, self.office.gate.needs
+        """Everything that can be asked for."""
+        needs = self.office.gate.needs
         self._api = Api(self._hub, self._store, self._status, self._clock)
         self._reports = ReportRoutes(self._parts.reports, self.audit.note, self._monotonic)
         self.routes = table(self._handlers(orders))
         described = Described(self.routes)
         return [
             *site.routes(),
-            web.get("/healthz", self._api.healthz),
             web.get("/ca.crt", self._ca),
-            web.get("/setup", office.setup.state),
-            web.post("/setup", office.setup.first_admin),
-            web.post("/token", office.grants.token),
-            web.post("/token/refresh", office.grants.refresh),
-            web.post("/token/revoke", office.grants.revoke),
             web.get("/api/openapi.json", described.json),
             web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
             web.get(DOOR, self._reports.through, allow_head=False),
             *(
-                web.route(each.method, each.path, needs(each.permission, each.handler), **_head(each))
+                web.route(each.method, each.path, _guarded(each, needs), **_head(each))
                 for each in self.routes
-                if each.permission is not None
             ),
         ]
 
@@ -296,6 +291,10 @@ class Server:
         headers = {"Content-Disposition": 'attachment; filename="uicps-ca.crt"'}
         body = self._certificates.ca_pem
         return web.Response(body=body, content_type="application/x-x509-ca-cert", headers=headers)
+
+
+def _guarded(route: Route, needs: Callable[[Permission, Handler], Handler]) -> Handler:
+    return route.handler if route.permission is None else needs(route.permission, route.handler)
 
 
 def _head(route: Route) -> dict[str, bool]:

@@ -6,7 +6,7 @@ Who runs, pauses or resumes one is in the audit log.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -16,8 +16,51 @@ from agent.server.asking import Query, query
 from agent.server.identity.gate import CALLER
 from agent.server.orders import Note
 from agent.server.replies import Refused, json_reply
+from agent.server.shapes import Shape
 
 LIMIT, LIMIT_MAX = 50, 200
+
+
+class RunShape(Shape):
+    """`ended_ms` null: under way. `result`: running, well, failed, timed out, out of memory, flooded, died,
+    interrupted, skipped. `progress` 0 to 1."""
+
+    id: int
+    job: str
+    due_ms: int
+    started_ms: int
+    ended_ms: int | None
+    result: str
+    text: str
+    progress: float | None
+    cpu_s: float | None
+    memory_mb: float | None
+
+
+class JobShape(Shape):
+    """`next_ms` null: not by itself. `doing`: what a run that is under way says of itself."""
+
+    name: str
+    when: str
+    missed: Literal["once", "all", "skip"]
+    paused: bool
+    running: bool
+    waiting: int
+    progress: float | None
+    doing: str
+    next_ms: int | None
+    last: RunShape | None
+    runs: int
+    failures: int
+
+
+class JobList(Shape):
+    jobs: list[JobShape]
+
+
+class RunList(Shape):
+    runs: list[RunShape]
+    next: int | None
 
 
 class RunsQuery(Query):

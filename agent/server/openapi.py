@@ -52,7 +52,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "An access token from POST /token, or an API key.",
-                }
+                },
+                "basic": {"type": "http", "scheme": "basic"},
             },
         },
     }
@@ -62,14 +63,23 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path.lower())}".strip("_"),
         "summary": route.summary,
-        "description": f"Needs the permission `{route.permission}`.",
+        "description": _needs(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": _responses(route),
     }
+    if route.permission is None:
+        operation["security"] = [{"basic": []}] if route.basic else []
     if route.body is not None:
         content = {"application/json": {"schema": _ref(route.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        needed = any(field.is_required() for field in route.body.model_fields.values())
+        operation["requestBody"] = {"required": needed, "content": content}
     return operation
+
+
+def _needs(route: Route) -> str:
+    if route.permission is None:
+        return "Needs a name and a password." if route.basic else "Needs no token."
+    return f"Needs the permission `{route.permission}`."
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
@@ -99,9 +109,10 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    refusals = dict(_REFUSALS) | dict(route.refuses)
+    refusals = dict(_REFUSALS)
     if route.permission is None:
         del refusals[401], refusals[403]
+    refusals |= route.refuses
     fault = {"application/json": {"schema": _ref(Fault)}}
     found: dict[str, Any] = {
         str(status): {"description": text, "content": fault} for status, text in sorted(refusals.items())
@@ -112,6 +123,13 @@ def _responses(route: Route) -> dict[str, Any]:
             content["application/gzip"] = {"schema": {"type": "string", "format": "binary"}}
     else:
         content = {"application/json": {"schema": _ref(route.answer) if route.answer else {}}}
+    found |= {
+        str(status): {
+            "description": model.__doc__ or "",
+            "content": {"application/json": {"schema": _ref(model)}},
+        }
+        for status, model in route.others.items()
+    }
     return {str(route.status): {"description": "As asked", "content": content}} | found
 
 
@@ -122,7 +140,7 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = {Fault: None}
     for route in routes:
-        for model in (route.body, route.answer):
+        for model in (route.body, route.answer, *route.others.values()):
             if model is not None and not isinstance(model, str):
                 models[model] = None
     _, found = models_json_schema(

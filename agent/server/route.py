@@ -12,8 +12,9 @@ from agent.server.identity.permissions import Permission
 
 
 class Route(NamedTuple):
-    """`permission` None: no token is asked for. `answer`: the type of JSON, or a media type. `refuses`: the
-    statuses of its own beside those that any route of its kind may answer, and what they mean."""
+    """`permission` None: no token is asked for; `basic`: but a name and a password. `answer`: the type of
+    JSON, or a media type. `refuses`: the statuses of its own beside those that any route of its kind may
+    answer, and what they mean; `others`: those whose body is of another shape than a refusal's."""
 
     method: str
     path: str
@@ -25,3 +26,5 @@ class Route(NamedTuple):
     answer: type[BaseModel] | str | None = None
     status: int = 200
     refuses: Mapping[int, str] = {}
+    others: Mapping[int, type[BaseModel]] = {}
+    basic: bool = False

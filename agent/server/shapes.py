@@ -26,6 +26,17 @@ class Fault(Shape):
     error_description: str
 
 
+class Health(Shape):
+    status: Literal["ok"]
+
+
+class Unhealthy(Shape):
+    """It is not well, and why."""
+
+    status: Literal["unhealthy"]
+    reasons: list[str]
+
+
 class Latest(Shape):
     readings: list[LiveReading]
 
@@ -80,78 +91,6 @@ class Alarms(Shape):
 class AlarmEvents(Shape):
     events: list[dict[str, Any]]
     next: int | None
-
-
-class JobRun(Shape):
-    """`ended_ms` null: under way. `result`: running, well, failed, timed out, out of memory, flooded, died,
-    interrupted, skipped. `progress` 0 to 1."""
-
-    id: int
-    job: str
-    due_ms: int
-    started_ms: int
-    ended_ms: int | None
-    result: str
-    text: str
-    progress: float | None
-    cpu_s: float | None
-    memory_mb: float | None
-
-
-class Job(Shape):
-    """`next_ms` null: not by itself. `doing`: what a run that is under way says of itself."""
-
-    name: str
-    when: str
-    missed: Literal["once", "all", "skip"]
-    paused: bool
-    running: bool
-    waiting: int
-    progress: float | None
-    doing: str
-    next_ms: int | None
-    last: JobRun | None
-    runs: int
-    failures: int
-
-
-class Jobs(Shape):
-    jobs: list[Job]
-
-
-class JobRuns(Shape):
-    runs: list[JobRun]
-    next: int | None
-
-
-class UserInfo(Shape):
-    name: str
-    role: Literal["viewer", "technician", "admin"]
-    disabled: bool
-    second_factor: bool
-
-
-class UserList(Shape):
-    users: list[UserInfo]
-
-
-class KeyInfo(Shape):
-    id: str
-    name: str
-    scopes: list[str]
-    created_by: str
-    created_ms: int
-    expires_s: int | None
-
-
-class KeyList(Shape):
-    keys: list[KeyInfo]
-
-
-class NewKey(KeyInfo):
-    """`key` is shown this once."""
-
-    key: str
 
 
 class LogLine(Shape):
@@ -326,24 +265,3 @@ class ReportRemoved(Shape):
 class Entries(Shape):
     entries: list[dict[str, Any]]
     next: int | None
-
-
-class PasswordChange(Shape):
-    password: str
-    new_password: str
-    totp: str = ""
-    recovery_code: str = ""
-
-
-class Proof(Shape):
-    password: str
-    totp: str = ""
-    recovery_code: str = ""
-
-
-class Password(Shape):
-    password: str
-
-
-class Totp(Shape):
-    totp: str

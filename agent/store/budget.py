@@ -23,10 +23,10 @@ import numpy as np
 from agent.store import ledger, segments
 from agent.store.disk import Disk
 from agent.store.options import StoreOptions
+from agent.store.room import MB
 from agent.store.segments import Block, Chunk, Encoded
 
-MB = 1_000_000
-LIMIT_BYTES_MIN = 8 * MB
+LIMIT_BYTES_MIN = 3 * MB
 STEPS_MAX = 25  # chunks at a time
 LOG_SHARE = 0.02
 THINNED_MAX = 10  # one in a thousand is left: then the oldest goes
@@ -95,7 +95,7 @@ class Budget:
         self.used_bytes, file_bytes = await self._disk.sizes_bytes()
         room = self._free_bytes(self._folder) - self._options.free_min_mb * MB
         grown = max(file_bytes + room, file_bytes - LIMIT_BYTES_MIN // 2)
-        limit = max(LIMIT_BYTES_MIN, min(self._options.size_max_mb * MB, grown))
+        limit = max(LIMIT_BYTES_MIN, min(self._disk.room.file_bytes, grown))
         return self.used_bytes <= limit * HEADROOM
 
     async def _step(self) -> Pressure:

@@ -24,15 +24,15 @@ from agent.store.checkpoint import checkpoint
 from agent.store.journal import hand_on
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
+from agent.store.room import room_of
 from agent.store.sealed import Numbered, Sealed
 from agent.store.segments import Chunk, Encoded
 from agent.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-WAL_BYTES_MAX = 24 * 1024 * 1024
+CHECKPOINT_SHARE = 2 / 3
 SCHEMA = "agent.store.schema"
-CHECKPOINT_BYTES = 16 * 1024 * 1024
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 _PACKED = itemgetter(4)
@@ -55,8 +55,8 @@ class Kept(NamedTuple):
 class Disk:
     """The open file. RuntimeError if it belongs to a newer agent, OSError if it cannot be had."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, size_max_mb: int) -> None:
+        self._file, self.room = file, room_of(size_max_mb)
         self._ids: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
         self._ledger = LedgerTable()
@@ -124,11 +124,11 @@ class Disk:
         await self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
         await self._db.execute("PRAGMA journal_mode = WAL")
         await self._db.execute("PRAGMA synchronous = FULL")
-        await self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+        await self._db.execute(f"PRAGMA journal_size_limit = {self.room.wal_bytes}")
         # Debian's SQLite overwrites what it deletes: twice the writes for nothing.
         await self._db.execute("PRAGMA secure_delete = OFF")
         page_bytes = await self._number("PRAGMA page_size")
-        await self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // page_bytes}")
+        await self._db.execute(f"PRAGMA wal_autocheckpoint = {self.room.wal_bytes // page_bytes}")
         await migrate(self._db, SCHEMA)
 
     async def __aexit__(
@@ -193,7 +193,7 @@ class Disk:
     async def checkpoint(self) -> None:
         """Bring a long write-ahead log into the file, beside the commits."""
         if self._is_open:
-            await asyncio.to_thread(checkpoint, self._file, CHECKPOINT_BYTES)
+            await asyncio.to_thread(checkpoint, self._file, int(self.room.wal_bytes * CHECKPOINT_SHARE))
 
     async def sizes_bytes(self) -> tuple[int, int]:
         """What the file holds (pages that were freed and wait for use do not count), and how large it is."""

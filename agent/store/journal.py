@@ -25,8 +25,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from agent.model import Group, Reading
+from agent.store.room import JOURNAL_SIZES_BYTES
 
-SIZES_BYTES = (16 * 1024 * 1024, 2 * 1024 * 1024)  # the second where there is no room for the first
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _FILE_HEAD = struct.Struct("<4sB3xI")  # _MARK, which half holds, where the second begins
@@ -62,7 +62,7 @@ class Journal:
     def __init__(
         self,
         file: Path,
-        sizes_bytes: Sequence[int] = SIZES_BYTES,
+        sizes_bytes: Sequence[int] = JOURNAL_SIZES_BYTES,
         mapped: Callable[[int, int], mmap.mmap] = mmap.mmap,
     ) -> None:
         self._file, self._sizes_bytes, self._mapped = file, sizes_bytes, mapped

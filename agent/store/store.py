@@ -61,12 +61,12 @@ class Store:
     ) -> None:
         self.file, self._in_memory = file, in_memory
         self._options = options = options or StoreOptions()
-        self._disk = self.disk = Disk(file)
+        self._disk = self.disk = Disk(file, options.size_max_mb)
         self.outbox = Outbox()
         self._budget = Budget(
             self._disk, file.parent, options, self.outbox.unsent, lambda: self.outbox.has_uplinks
         )
-        self._journal = Journal(file.with_suffix(".journal"))
+        self._journal = Journal(file.with_suffix(".journal"), self.disk.room.journal_sizes_bytes)
         self._episode = Episode(log, f"store {file}")
         self._recent: list[Reading] = []  # the newest readings, without a gap
         self._recent_first = 1  # the seq of _recent[0]

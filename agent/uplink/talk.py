@@ -45,6 +45,7 @@ SUBSCRIPTIONS = (
 )
 QUIET_S = 240.0  # of the 300 s after which old platforms forget a sub-device (600 s by now)
 TELL_INTERVAL_S = 30.0
+ASK_AGAIN_S = 900.0
 ANSWERING_MAX = 32
 TYPE_UNKNOWN = "default"
 
@@ -69,12 +70,14 @@ class TalkBack:
         learn: Callable[[Limits], None] = lambda _limits: None,
         tell_interval_s: float = TELL_INTERVAL_S,
         quiet_s: float = QUIET_S,
+        ask_again_s: float = ASK_AGAIN_S,
     ) -> None:
         self._calls, self._settings = calls, settings
         self._devices, self._facts, self._device_facts = devices, facts, device_facts
         self._forgotten, self._learn = forgotten, learn
-        self._tell_interval_s, self._quiet_s = tell_interval_s, quiet_s
+        self._tell_interval_s, self._quiet_s, self._ask_again_s = tell_interval_s, quiet_s, ask_again_s
         self._bad_push = Episode(log, "a message of the centre")
+        self._misplaced = Episode(log, "a setting of the centre")
         self._deaf = Episode(log, "talk of the centre")
 
     async def run(self, session: Session) -> None:
@@ -95,6 +98,7 @@ class TalkBack:
                     connecting.create_task(self._connect(session, name, kind))
             tasks.create_task(self._tell(connection))
             tasks.create_task(self._keep_reachable(session))
+            tasks.create_task(self._ask_again(connection))
 
     # ---------------------------------------------------------------- what comes in
 
@@ -107,6 +111,8 @@ class TalkBack:
                 task.add_done_callback(lambda _: room.release())
             elif topic == OWN_ATTRIBUTES or topic.startswith(ANSWERS):
                 await self._set(connection, topic, payload)
+            elif topic == DEVICE_ATTRIBUTES:
+                self._say_misplaced(payload)
             elif topic.startswith(GRANTED) and (limits := granted(payload)) is not None:
                 self._learn(limits)
 
@@ -162,6 +168,14 @@ class TalkBack:
             await self._take_all(connection, shared if isinstance(shared, dict) else {})
         connection.news.set()
 
+    def _say_misplaced(self, payload: bytes) -> None:
+        """A setting at a sub-device is obeyed by nobody, and whoever made it should know."""
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            message = orjson.loads(payload)
+            if misplaced := sorted(message["data"].keys() & set(self._settings.names)):
+                text = f"{', '.join(misplaced)} was set at {str(message['device'])[:64]}"
+                self._misplaced.failed(f"{text}: not obeyed; settings are taken from the gateway device")
+
     async def _take_all(self, connection: _Connection, shared: dict[str, Any]) -> None:
         """Obey the answer, unless a change was pushed in between: then ask again, it is newer."""
         connection.asked = ""
@@ -178,6 +192,14 @@ class TalkBack:
         connection.asked = f"{ANSWERS}{number}"
         question = orjson.dumps({"sharedKeys": ",".join(self._settings.names)})
         await _say(connection.session, f"{OWN_ATTRIBUTES}/request/{number}", question)
+
+    async def _ask_again(self, connection: _Connection) -> None:
+        """A platform at its rate limit grants a subscription and drops it: no push ever comes."""
+        while True:
+            await asyncio.sleep(self._ask_again_s)
+            with contextlib.suppress(SubscriptionRefusedError):
+                await connection.session.subscribe_to(*SUBSCRIPTIONS)
+            await self._ask_settings(connection)
 
     async def _connect(self, session: Session, name: str, kind: str) -> None:
         """A sub-device that is refused here is refused with its readings too: there it is held and said."""

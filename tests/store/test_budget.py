@@ -70,6 +70,30 @@ async def test_the_oldest_goes_and_is_counted(tmp_path: Path) -> None:
         assert pages_bytes(tmp_path / "r.db") <= 9_000_000
 
 
+def all_bytes(folder: Path) -> int:
+    """What all files of the store take, the write-ahead log and the journal too."""
+    return sum(each.stat().st_size for each in folder.glob("r.*") if not each.name.endswith("-shm"))
+
+
+@pytest.mark.parametrize("discard", ["oldest", "thin", "newest"])
+async def test_all_files_together_keep_within_the_limit_at_any_moment(tmp_path: Path, discard: str) -> None:
+    async with Store(tmp_path / "r.db", options(discard), SIZE) as store:
+        store.outbox.progress("center")
+        for at in range(0, 16_000, 500):
+            store.append([noise(each) for each in range(at, at + 500)])
+            await store.commit()
+            assert all_bytes(tmp_path) <= 8_000_000
+            await store.upkeep.once()
+            assert all_bytes(tmp_path) <= 8_000_000
+        await store.commit()
+        assert not store.state.failing
+        found = await accounts(store)
+        assert found["acquired"] == 16_000
+        gone = sum(found.values()) - found["acquired"]
+        assert gone == store.state.discarded_unsent > 0
+        assert len(await kept(store)) == 16_000 - gone
+
+
 async def test_what_was_sent_goes_first(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", options("thin"), SIZE) as store:
         await overfill(store, delivered=12_000)
@@ -81,13 +105,13 @@ async def test_what_was_sent_goes_first(tmp_path: Path) -> None:
 
 async def test_thinning_halves_the_rate_of_the_oldest_first(tmp_path: Path) -> None:
     async with Store(tmp_path / "r.db", options("thin"), SIZE) as store:
-        await overfill(store)
+        await overfill(store, 7_000)
         seqs = await kept(store)
         found = await accounts(store)
         assert set(found) == {"acquired", "thin/unsent"}
-        assert len(seqs) == 16_000 - found["thin/unsent"]
+        assert len(seqs) == 7_000 - found["thin/unsent"]
         assert seqs[:4] == [1, 2, 5, 6]  # every second of each of two groups
-        assert seqs[-500:] == list(range(15_501, 16_001))
+        assert seqs[-500:] == list(range(6_501, 7_001))
         # No stretch of the past is empty.
         assert all(later - earlier <= 8 for earlier, later in itertools.pairwise(seqs))
         history = [each async for step in store.history(["a.p0"], 0, 10**13) for each in step]

@@ -198,6 +198,26 @@ async def test_settings_are_asked_for_obeyed_and_told(board: FakeThingsBoard, bo
     assert box.settings.value("tariff") is None
 
 
+async def test_a_setting_at_a_sub_device_is_not_obeyed_and_that_is_said(
+    board: FakeThingsBoard, box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = board.centre.devices["gateway"].client
+    async with talking(board, box.talk()):
+        await until(lambda: "tariff_version" in client)
+        await until(lambda: board.centre.set_shared("room", tariff="verde-a4", other=1))
+        await until(lambda: "tariff was set at room: not obeyed" in caplog.text)
+    assert box.settings.value("tariff") is None
+
+
+async def test_a_change_that_is_never_pushed_is_asked_for(board: FakeThingsBoard, box: Box) -> None:
+    """The platform dropped the subscription at its rate limit, after it had granted it."""
+    client = board.centre.devices["gateway"].client
+    async with talking(board, box.talk(ask_again_s=0.2)):
+        await until(lambda: "tariff_version" in client)
+        board.centre.devices["gateway"].shared = {"tariff": "verde-a4"}
+        await until(lambda: client["tariff_applied"] == "verde-a4")
+
+
 async def test_a_change_made_while_we_were_away_is_met_at_the_next_connect(
     board: FakeThingsBoard, box: Box
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from agent.analysis.power_quality.watch import Watch
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    return dataclasses.asdict(event)
+    return {name: getattr(event, name) for name in Event.__slots__}
 
 
 def event_of(kept: Mapping[str, Any]) -> Event:
@@ -22,7 +21,11 @@ def event_of(kept: Mapping[str, Any]) -> Event:
 
 
 def watch_json(state: Watch | None) -> dict[str, Any] | None:
-    return None if state is None else dataclasses.asdict(state)
+    if state is None:
+        return None
+    low, high = (event_json(each) if each else None for each in (state.low, state.high))
+    outs = {"out_low": state.out_low, "out_high": state.out_high}
+    return {"last_ms": state.last_ms, **outs, "low": low, "high": high}
 
 
 def watch_state(kept: Mapping[str, Any] | None) -> Watch | None:
@@ -33,7 +36,7 @@ def watch_state(kept: Mapping[str, Any] | None) -> Watch | None:
 
 
 def frequency_json(state: FrequencyWatch) -> dict[str, Any]:
-    return dataclasses.asdict(state)
+    return {name: getattr(state, name) for name in FrequencyWatch.__slots__}
 
 
 def frequency_state(kept: Mapping[str, Any]) -> FrequencyWatch:

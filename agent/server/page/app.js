@@ -1,4 +1,4 @@
-/* Built from web/, do not edit: 16e5809a927bfa4c0616255390f325e3c05ca3404b10c4eb128bda2e8c3e11c5
+/* Built from web/, do not edit: 8173d80b983592bff9b16622f89d5a88d4d7aa33b605b7fa2c0229abc3dc5f00
 
 Contains uPlot:
 The MIT License (MIT)

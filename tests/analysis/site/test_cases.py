@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -238,7 +238,7 @@ async def test_four_weeks_teach_a_load_and_what_is_unusual(tmp_path: Path) -> No
         return rows
 
     async with site(tmp_path, group) as here:
-        here.options = options
+        here.options, here.tariff = options, "exemplo-branca"
         now_ms = begin_ms + 28 * DAY_MS + 12 * HOUR_MS
         await here.fill(group, shape, begin_ms, now_ms)
         await run_well(here)
@@ -251,6 +251,7 @@ async def test_four_weeks_teach_a_load_and_what_is_unusual(tmp_path: Path) -> No
         assert here.value("main_tomorrow_h12") == pytest.approx(14, abs=0.3)
         assert here.value("main_tomorrow_h03") == pytest.approx(4, abs=0.3)
         assert here.value("main_tomorrow_energy") == pytest.approx(14 * 10 + 4 * 14, rel=0.02)
+        assert here.value("main_bill") - here.value("main_cost") == pytest.approx(rest_brl(now_ms), rel=0.03)
         assert here.value("main_month_peak_high") >= here.value("main_demand_month_most")
         await here.fill(group, wild, now_ms, now_ms + HOUR_MS)
         await run_well(here)
@@ -264,6 +265,21 @@ async def test_four_weeks_teach_a_load_and_what_is_unusual(tmp_path: Path) -> No
         await run_well(here)
         assert (here.value("main_ingest"), here.value("main_ingest_anomaly")) == (0, pytest.approx(2))
         assert [each.raised for each in here.alerts if each.id == "analysis.ingest.main"][-1] is True
+
+
+def rest_brl(from_ms: int) -> float:
+    """What the hours that are left of March 2026 cost under the white tariff, hour by hour."""
+    total = 0.0
+    hour = datetime.fromtimestamp(from_ms / 1000, ZoneInfo(ZONE))
+    while hour.month == 3:
+        price = 0.57
+        if hour.weekday() < 5 and 18 <= hour.hour < 21:
+            price = 1.41
+        elif hour.weekday() < 5 and hour.hour in (17, 21):
+            price = 0.88
+        total += (14 if 8 <= hour.hour < 18 else 4) * price / ((1 - 0.18) * (1 - 0.0107 - 0.0493))
+        hour += timedelta(hours=1)
+    return total
 
 
 async def test_two_meters_of_one_thing_that_go_apart(tmp_path: Path) -> None:
