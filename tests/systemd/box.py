@@ -146,6 +146,11 @@ class Box:
         file.chmod(mode)
 
 
+def shared() -> float:
+    """By how much others slow us down: 1 on a machine of our own, else what runs for each processor."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def wait_for(look: Callable[[], T], timeout_s: float, step_s: float = 0.2) -> T:
     """What `look` finds as soon as it finds something; AssertionError after `timeout_s`."""
     end_s = time.monotonic() + timeout_s
