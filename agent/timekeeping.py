@@ -24,6 +24,7 @@ from agent.supervise import Episode
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
+SAME_MS = 5  # closer than any module samples
 IN_FLIGHT_S = 120.0  # longer than any driver takes between stamp and publish
 
 EPOCH_S, EPOCH_SLEWING_S = 0.1, 60.0
@@ -77,11 +78,18 @@ class Timekeeper:
         self._epoch_ms = offset_ms
 
     def publish(self, readings: Sequence[Reading]) -> None:
-        """To the hub; marked and, if stamped just before a shift, shifted."""
+        """To the hub; marked and, if stamped just before a shift, shifted. No two readings of a group have
+        one stamp: where a line catches up after a stall, two polls fit into a millisecond."""
         if not self._clock.certain:
             readings = [r._replace(quality=min(r.quality, Quality.UNCERTAIN)) for r in readings]
         if self._last_shift_ms:
             readings = [self._late(reading) for reading in readings]
+        latest = self._hub.latest
+        for at, reading in enumerate(readings):
+            newest = latest.get(reading.group)
+            if newest is not None and 0 <= newest.time_ms - reading.time_ms < SAME_MS:
+                readings = list(readings)
+                readings[at] = reading._replace(time_ms=newest.time_ms + 1)
         self._hub.publish(readings)
 
     def _late(self, reading: Reading) -> Reading:

@@ -37,6 +37,7 @@ from agent.store import StoreOptions
 from agent.uplink.plain_mqtt import PlainMqttOptions
 from agent.uplink.rest_options import RoomOptions
 from agent.uplink.thingsboard import ThingsBoardOptions
+from tests.log_lines import unlisted, unsaid
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
@@ -149,3 +150,12 @@ def test_links_lead_somewhere() -> None:
     ):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_each_warning_of_the_log_is_in_the_table_of_what_to_do() -> None:
+    missing = unlisted()
+    assert not missing, "say in the table of docs/operations.md what to do:\n" + "\n".join(missing)
+
+
+def test_that_table_has_nothing_that_is_not_said() -> None:
+    assert unsaid() == []

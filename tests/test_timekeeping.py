@@ -55,10 +55,24 @@ async def test_a_box_without_a_battery_boots_in_the_past(tmp_path: Path) -> None
         keeper.publish([reading(clock.now_s())])
         found = [each.time_ms for _, each in await store.read_after(0, 100)]
         first_ms = 1_700_001_000_000
-        assert found == [*(first_ms + n * 1000 for n in range(6)), first_ms + 5000, first_ms + 6000]
+        assert found == [*(first_ms + n * 1000 for n in range(6)), first_ms + 5001, first_ms + 6000]
         assert hub.latest[GROUP].quality is Quality.GOOD
         assert hub.latest[GROUP].time_ms == first_ms + 6000
         running.cancel()
+
+
+async def test_two_readings_of_a_group_never_have_one_stamp(tmp_path: Path) -> None:
+    """A centre keeps one value a millisecond: the second would take the place of the first."""
+    hub, other = Hub([GROUP]), group_of("other")
+    async with Store(tmp_path / "r.db") as store:
+        hub.listen(store.append)
+        keeper = Timekeeper(Box(wall_s=1000.0).clock("always"), store, hub)
+        await keeper.begin()
+        for time_ms in (5000, 5000, 5000, 6000, 5500):  # the last is an old one that came late
+            keeper.publish((Reading(GROUP, time_ms, (1.0, 2.0)),))
+        keeper.publish((Reading(other, 6000, (1.0, 2.0)),))
+        found = [each.time_ms for _, each in await store.read_after(0, 100)]
+    assert found == [5000, 5001, 5002, 6000, 5500, 6000]
 
 
 async def test_a_disk_that_refuses_delays_the_release_and_no_more(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from agent.server.alarms import Acknowledge, AlarmRoutes, EventsQuery, Shelve, U
 from agent.server.api import Api, LedgerQuery, PointsQuery
 from agent.server.audit.routes import AuditQuery, AuditRoutes
 from agent.server.export import Export, ExportQuery
+from agent.server.identity import shapes as access
 from agent.server.identity.permissions import Permission as May
 from agent.server.jobs import JobList, JobRoutes, JobShape, RunList, RunsQuery
 from agent.server.logs import LogQuery, Ring
@@ -79,16 +80,16 @@ def _open(on: Handlers) -> list[Route]:
         Route("GET", "/healthz", None, on.api.healthz, "Whether the agent is well", answer=shapes.Health,
               others={503: shapes.Unhealthy}),
         Route("GET", "/setup", None, setup.state, "Whether the first admin is to be made",
-              answer=shapes.SetupState),
-        Route("POST", "/setup", None, setup.first_admin, "Make the first admin", body=shapes.FirstAdmin,
-              answer=shapes.FirstUser, status=201,
+              answer=access.SetupState),
+        Route("POST", "/setup", None, setup.first_admin, "Make the first admin", body=access.FirstAdmin,
+              answer=access.FirstUser, status=201,
               refuses={403: "the code is wrong", 409: "there is a user already", **failures}),
-        Route("POST", "/token", None, grants.token, "Log in: a pair of tokens", body=shapes.Factor,
-              answer=shapes.Pair, refuses={403: "the account may not log in now", **wrong}, basic=True),
+        Route("POST", "/token", None, grants.token, "Log in: a pair of tokens", body=access.Factor,
+              answer=access.Pair, refuses={403: "the account may not log in now", **wrong}, basic=True),
         Route("POST", "/token/refresh", None, grants.refresh, "A fresh pair; the token works once",
-              body=shapes.RefreshToken, answer=shapes.Pair),
+              body=access.RefreshToken, answer=access.Pair),
         Route("POST", "/token/revoke", None, grants.revoke, "End the session of a token",
-              body=shapes.AnyToken, answer=shapes.Nothing, refuses={401: "the token is not one of ours"}),
+              body=access.AnyToken, answer=access.Nothing, refuses={401: "the token is not one of ours"}),
     ]  # fmt: skip
 
 
@@ -184,12 +185,12 @@ def _account(on: Handlers) -> list[Route]:
     return [
         Route("GET", me, May.ACCOUNT, account.me, "Who I am and what I may do", answer=shapes.Loose),
         Route("POST", f"{me}/password", May.ACCOUNT, account.set_password, "Change my password",
-              body=shapes.PasswordChange, answer=shapes.Loose, refuses=wrong),
+              body=access.PasswordChange, answer=shapes.Loose, refuses=wrong),
         Route("POST", f"{me}/totp", May.ACCOUNT, account.begin_totp, "Begin a second factor",
-              body=shapes.Password, answer=shapes.Loose, refuses=wrong),
+              body=access.Password, answer=shapes.Loose, refuses=wrong),
         Route("POST", f"{me}/totp/confirm", May.ACCOUNT, account.confirm_totp, "Switch it on",
-              body=shapes.Totp, answer=shapes.Loose, refuses=wrong),
-        Route("DELETE", f"{me}/totp", May.ACCOUNT, account.remove_totp, "Switch it off", body=shapes.Proof,
+              body=access.Totp, answer=shapes.Loose, refuses=wrong),
+        Route("DELETE", f"{me}/totp", May.ACCOUNT, account.remove_totp, "Switch it off", body=access.Proof,
               answer=shapes.Loose, refuses=wrong),
     ]  # fmt: skip
 
@@ -199,18 +200,18 @@ def _people(on: Handlers) -> list[Route]:
     refused = {409: "it cannot be so; the text says why"}
     unknown = {404: "there is none of this name"}
     return [
-        Route("GET", f"{V1}/users", May.USERS, people.users, "All users", answer=shapes.UserList),
+        Route("GET", f"{V1}/users", May.USERS, people.users, "All users", answer=access.UserList),
         Route("POST", f"{V1}/users", May.USERS, people.add_user, "A new user", body=NewUser,
-              answer=shapes.UserInfo, status=201, refuses=refused),
+              answer=access.UserInfo, status=201, refuses=refused),
         Route("PATCH", user, May.USERS, people.change_user, "Change a user; his sockets end",
-              body=UserChange, answer=shapes.UserInfo, refuses=refused | unknown),
-        Route("DELETE", user, May.USERS, people.remove_user, "Forget a user", answer=shapes.UserInfo,
+              body=UserChange, answer=access.UserInfo, refuses=refused | unknown),
+        Route("DELETE", user, May.USERS, people.remove_user, "Forget a user", answer=access.UserInfo,
               refuses=refused | unknown),
-        Route("GET", f"{V1}/keys", May.USERS, people.keys, "All API keys", answer=shapes.KeyList),
+        Route("GET", f"{V1}/keys", May.USERS, people.keys, "All API keys", answer=access.KeyList),
         Route("POST", f"{V1}/keys", May.USERS, people.add_key, "A new API key, shown this once",
-              body=WantedKey, answer=shapes.NewKey, status=201, refuses=refused),
+              body=WantedKey, answer=access.NewKey, status=201, refuses=refused),
         Route("DELETE", f"{V1}/keys/{{key}}", May.USERS, people.remove_key, "Revoke a key, by name or id",
-              answer=shapes.KeyInfo, refuses=unknown),
+              answer=access.KeyInfo, refuses=unknown),
     ]  # fmt: skip
 
 

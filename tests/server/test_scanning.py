@@ -160,3 +160,19 @@ async def test_a_port_that_is_not_there_fails_with_a_way_out(running: Running) -
     assert scan["state"] == "failed"
     assert "no such port: plugged in?" in scan["reason"]
     assert isinstance((await ask(running, "GET", "/ports"))["ports"], list)
+
+
+async def test_a_line_that_goes_while_it_rests_stays_gone(running: Running) -> None:
+    async with SimulatedBus(recognisable(meter(1))) as bus:
+        device = {"name": "meter-bus", "profile": "eastron-sdm630", "unit_id": 1}
+        line = {"driver": "modbus-rtu", "port": bus.port, "device": [device]}
+        await running.change("PUT", "/lines/bus", line)
+        scan = await ask(running, "POST", "/rtu", {"port": bus.port, "pause": True})
+        assert scan["resting"] == ["bus"]
+        assert (await running.change("DELETE", "/lines/bus"))["restarted"] == ["bus"]
+        scan = await ask(running, "DELETE", f"/{scan['id']}")
+    assert scan["state"] == "cancelled"
+    assert set(await connected(running)) == {"one", "two"}
+    await running.change(
+        "PUT", "/devices/meter-1", {"line": "one", "profile": "eastron-sdm120", "unit_id": 1}
+    )
