@@ -264,7 +264,7 @@ class Site:
                 await self._until_quiet(quiet_s)
         except TimeoutError:
             centre, plain = self.centre.items(), self.plain.items()
-            told = f"at the centre alone {sorted(centre - plain)[:9]}, at the broker alone {sorted(plain - centre)[:9]}"
+            told = f"at the centre alone {sorted(centre - plain)[:9]}, elsewhere {sorted(plain - centre)[:9]}"
             raise AssertionError(f"not calm: {told}\n{self.log.read_text()[-6000:]}") from None
 
     async def _until_quiet(self, quiet_s: float) -> None:
