@@ -258,3 +258,21 @@ async def test_the_site_is_changed_for_the_next_start(running: Running) -> None:
         with pytest.raises(Answered) as refused:
             await running.change("PATCH", "/site", body)
         assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"host": None}, "TOML has no null"),
+        ({"device": [None]}, "TOML has no null"),
+        ({"device": [{"name": "x", "profile": "ambient", "unit_id": None}]}, "TOML has no null"),
+        ({"x": [[[[[[[[[1]]]]]]]]]}, "at most 8 deep"),
+    ],
+)
+async def test_what_no_file_can_say_is_refused(running: Running, odd: dict[str, Any], words: str) -> None:
+    before = running.file.read_text(encoding="utf-8")
+    line = {"driver": "modbus-tcp", "host": "127.0.0.1", "port": 502, **odd}
+    with pytest.raises(Answered, match=words) as answer:
+        await running.change("PUT", "/lines/three", line)
+    assert answer.value.status == 400
+    assert running.file.read_text(encoding="utf-8") == before
