@@ -259,13 +259,21 @@ class Site:
         """No new readings from here on; until nothing arrives any more."""
         for meter in self.meters:
             meter.refuse("count")
-        async with asyncio.timeout(timeout_s):
-            before, since_s = (-1, -1), 0.0
-            # What is in a file that was moved aside waits for its salvage.
-            while since_s < quiet_s or (before[0] != before[1] and not self.broken):
-                now = (len(self.centre), len(self.plain))
-                before, since_s = now, since_s + 0.2 if now == before else 0.0
-                await asyncio.sleep(0.2)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until_quiet(quiet_s)
+        except TimeoutError:
+            centre, plain = self.centre.items(), self.plain.items()
+            told = f"at the centre alone {sorted(centre - plain)[:9]}, elsewhere {sorted(plain - centre)[:9]}"
+            raise AssertionError(f"not calm: {told}\n{self.log.read_text()[-6000:]}") from None
+
+    async def _until_quiet(self, quiet_s: float) -> None:
+        before, since_s = (-1, -1), 0.0
+        # What is in a file that was moved aside waits for its salvage.
+        while since_s < quiet_s or (before[0] != before[1] and not self.broken):
+            now = (len(self.centre), len(self.plain))
+            before, since_s = now, since_s + 0.2 if now == before else 0.0
+            await asyncio.sleep(0.2)
 
     async def kept(self) -> Seen:
         """What the log of the stopped agent holds."""

@@ -121,3 +121,13 @@ export function instant(ms) {
   const time = clock(ms, true);
   return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString(language === "en" ? "en-GB" : language)} ${time}`;
 }
+
+/** A day or a month as files are named by, "2026-11-16" or "2026-11", as people read it; a time after it stays. */
+export function calendar(text) {
+  const found = /^(\d{4})-(\d\d)(?:-(\d\d))?(.*)$/.exec(text);
+  if (!found) return text;
+  const [, year, month, day, rest] = found;
+  const shown = day ? { year: "numeric", month: "2-digit", day: "2-digit" } : { year: "numeric", month: "long" };
+  const name = new Date(+year, month - 1, +(day ?? 1)).toLocaleDateString(language === "en" ? "en-GB" : language, shown);
+  return `${name}${rest.replace("T", " ")}`;
+}
