@@ -26,8 +26,8 @@ class LogQuery(Query):
 
 
 class Ring(logging.Handler):
-    """Keeps LINES_MAX lines; to be added to the root logger. A log with a traceback keeps its end. What is logged
-    with `extra=ON_THE_BOX` is only for who can read the log itself."""
+    """Keeps LINES_MAX lines; to be added to the root logger. A log with a traceback keeps its end. What is
+    logged with `extra=ON_THE_BOX` is only for who can read the log itself."""
 
     def __init__(self) -> None:
         super().__init__()
