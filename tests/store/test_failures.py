@@ -409,6 +409,18 @@ async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kil
         assert store.state.discarded_unsent == lost  # once
 
 
+async def test_broken_files_with_undelivered_readings_are_not_thinned_out(tmp_path: Path) -> None:
+    """Found by chaos: the fourth broken file took the first away, with four readings nobody had."""
+    file = tmp_path / "readings.db"
+    for at in range(6):
+        async with Store(file) as store:
+            store.append(some(10, at * 10))
+        with file.open("r+b") as spoiled:
+            spoiled.write(bytes(1024))
+    async with Store(file):
+        assert len(list(tmp_path.glob("readings.broken-*.db"))) == 6
+
+
 async def test_no_time_is_stamped_twice_though_the_database_that_knew_it_is_broken(tmp_path: Path) -> None:
     file, group = tmp_path / "readings.db", group_of()
     async with Store(file) as store:
