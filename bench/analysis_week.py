@@ -268,10 +268,13 @@ async def measured(url, quiet_s):
         async with http.post("/token", headers=login) as reply:
             token = (await reply.json())["access_token"]
         headers, watching = {"Authorization": f"Bearer {token}"}, Watching()
+        await asyncio.sleep(min(5.0, quiet_s))  # the lines come up
         task = asyncio.create_task(watching.run(http, token))
         await asyncio.sleep(min(5.0, quiet_s))
         watching.clear()
         await asyncio.sleep(quiet_s)
+        if task.done():
+            raise SystemExit(f"the client's socket ended: {task.exception()!r}")
         print(f"without: {watching.said()}", flush=True)
         watching.clear()
         run = await one_run(http, headers)
