@@ -22,7 +22,7 @@ _RUNGS = {
     ),
 }
 
-# The reasons of the core, whole or in part, the longest first.
+# The reasons of the core and the gate's verdicts, whole or in part, the longest first.
 _PHRASES: Sequence[tuple[str, str]] = (
     (r"the unit alone will not be enough later", "o aparelho sozinho não dará conta mais tarde"),
     (r"dear hours follow", "vêm horas caras"),
@@ -53,6 +53,20 @@ _PHRASES: Sequence[tuple[str, str]] = (
         r"the room's reading stands still at (\S+) °C while the unit switches",
         r"a leitura da sala está parada em \1 °C enquanto o aparelho liga e desliga",
     ),
+    (
+        r"four hours ahead (\S+) K, staying as it is (\S+) K",
+        r"a quatro horas erra \1 K; supor tudo igual, \2 K",
+    ),
+    (r"(\S+) days recorded, (\S+) needed", r"\1 dias registrados, são precisos \2"),
+    (
+        r"(\S+) gapless stretches of four hours, (\S+) needed",
+        r"\1 trechos de quatro horas sem falhas, são precisos \2",
+    ),
+    (r"it has ended, see its traceback above", "terminou, veja o erro no registro"),
+    (r"no answer in (\S+) s", r"sem resposta em \1 s"),
+    (r"waits for its next start", "espera o próximo início"),
+    (r"it wants nothing", "não quer nada"),
+    (r"it has no pipes", "não tem entrada nem saída"),
     (r"set by hand", "comandado à mão"),
     (r"hands off", "sem comando"),
     (r"starts (\S+) min ahead at (\S+) K/h", r"parte \1 min antes, a \2 K/h"),
@@ -81,7 +95,12 @@ def translated(reason: str, language: Language) -> str:
         return reason
     for english, portuguese in _PHRASES:
         reason = re.sub(english, portuguese, reason)
-    return reason
+    return _comma(reason)
+
+
+def _comma(text: str) -> str:
+    """Numbers as they are written in Brazil."""
+    return re.sub(r"(\d)\.(\d)", r"\1,\2", text)
 
 
 def explained(cycle: Cycle, room: str, zone: tzinfo, language: Language) -> list[str]:
@@ -91,11 +110,11 @@ def explained(cycle: Cycle, room: str, zone: tzinfo, language: Language) -> list
     english = language == "en"
     head = f"{room}, {when:%Y-%m-%d %H:%M}" if english else f"{room}, {when:%d/%m/%Y %H:%M}"
     outlook = cycle.outlook.get(room)
-    lines = [head, _seen(seen, outlook, english=english)]
+    lines = [_seen(seen, outlook, english=english)]
     for decision in cycle.decisions:
         if decision["room"] == room:
             lines += _unit(decision, language)
-    return lines
+    return [head, *(lines if english else map(_comma, lines))]
 
 
 def _seen(seen: Mapping[str, Any], outlook: Mapping[str, Any] | None, *, english: bool) -> str:
