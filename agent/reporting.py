@@ -51,12 +51,14 @@ class Making:
 
 @dataclass
 class Reporting:
-    """`file`: the configuration, which the process reads anew. Keep `run` running."""
+    """`file`: the configuration, which the process reads anew; `data_dir` stands in for what that says if
+    `in_memory`. Keep `run` running."""
 
     file: Path
     data_dir: Path
     options: ReportsOptions
     now_s: Callable[[], float] = time.time
+    in_memory: bool = False
     _waiting: deque[Making] = field(default_factory=deque)
     _known: deque[Making] = field(default_factory=lambda: deque(maxlen=REMEMBERED_MAX))
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,13 +79,15 @@ class Reporting:
         words = [f"--lang={language}" for language in self.options.languages]
         folder, found = self.file.resolve().parent, []
         for name, when in self.options.jobs.items():
-            command = self._command(name.removeprefix("report-"), words)
+            command = self.command(name.removeprefix("report-"), words)
             work = command_work(command, self.limits, folder)
             found.append(Job(name, work, when.schedule(zone), when.words, when.missed))
         return found
 
-    def _command(self, kind: str, words: Sequence[str]) -> list[str]:
-        return ["report", kind, str(self.file.resolve()), *words, "--progress"]
+    def command(self, kind: str, words: Sequence[str]) -> list[str]:
+        """What makes one, as `uicps-agent` is told it."""
+        stand_in = [f"--data-dir={self.data_dir.resolve()}"] if self.in_memory else []
+        return ["report", kind, str(self.file.resolve()), *words, *stand_in, "--progress"]
 
     def makings(self) -> list[dict[str, Any]]:
         """Those that were asked for since the start, the newest first."""
@@ -110,7 +114,7 @@ class Reporting:
 
     async def _make(self, making: Making) -> None:
         making.state = "running"
-        command = self._command(making.wish.kind, making.wish.words)
+        command = self.command(making.wish.kind, making.wish.words)
         work = command_work(command, self.limits, self.file.resolve().parent)
 
         def progress(share: float, text: str) -> None:

@@ -65,7 +65,9 @@ class Service:
         """`field` is one that is entered already, and stays when this service moves; else it has its own."""
         self._config, self._field = config, field
         self.store: Store | None = None
-        self._reporting = Reporting(config.file, config.data_dir, config.options.reports)
+        self._reporting = Reporting(
+            config.file, config.data_dir, config.options.reports, in_memory=bool(config.in_memory)
+        )
         self._stopping = asyncio.Event()
         self._health: Health | None = None
         self._notifier = Notifier()

@@ -21,6 +21,7 @@ from agent.reports.shelf import FOLDER, Shelf, name_of
 
 if TYPE_CHECKING:
     from agent.commands.terminal import Commands
+    from agent.config import Config
 
 # What computes and draws brings numpy: it is imported where it is used.
 
@@ -58,6 +59,10 @@ def add_to(commands: Commands) -> None:
             help="pt-BR or en; may be given again (default: [reports] languages)",
         )
         one.add_argument("--out", type=Path, metavar="DIR", help="put the files there instead")
+        help_ = (
+            "what stands in for data_dir, as when the agent works in memory because its disk takes no writes"
+        )
+        one.add_argument("--data-dir", type=Path, metavar="DIR", help=help_)
         one.add_argument("--progress", action="store_true", help="say how far it is, in percent")
         one.set_defaults(command=_report)
 
@@ -74,11 +79,14 @@ def _report(arguments: argparse.Namespace) -> int:
     from agent.store.onlooker import Onlooker  # noqa: PLC0415
 
     config = load(arguments.config)
+    history = Onlooker(_readings_file(config, arguments))
+    if arguments.data_dir:
+        config = config._replace(data_dir=arguments.data_dir)
     options = config.options.reports
     told = _Told(shown=arguments.progress)
     maker = Maker(
         config,
-        Onlooker(config.data_dir / READINGS_FILE),
+        history,
         ZoneInfo(config.options.agent.timezone),
         arguments.lang or options.languages,
         told.tell,
@@ -105,6 +113,14 @@ def _report(arguments: argparse.Namespace) -> int:
         print("there was nothing to report on", file=sys.stderr)
     # What was asked for by name has raised; of all meters it is well if there is none.
     return EXIT_WELL
+
+
+def _readings_file(config: Config, arguments: argparse.Namespace) -> Path:
+    """Whole weeks and months are at home even while something stands in for it; how it is now is not."""
+    home, stand_in = config.data_dir / READINGS_FILE, arguments.data_dir
+    if stand_in is None or (arguments.kind != "commissioning" and home.is_file()):
+        return home
+    return Path(stand_in) / READINGS_FILE
 
 
 class _Told:

@@ -26,6 +26,7 @@ from agent.analysis.power_quality.voltage import (
     VoltageIndices,
     band_of,
     classes,
+    nominal_of,
     voltage_indices,
 )
 from agent.analysis.power_quality.watch import Watch, watch
@@ -33,10 +34,6 @@ from agent.localtime import DAY_MS, Bools, Floats, Ints
 from agent.model import Group, Quality
 from agent.reports.series import IntervalSeries, Pace, Part, pace
 
-# Phase to neutral, of the systems of Brazil; line voltages are these by root 3.
-NOMINALS_V = (127.0, 220.0, 254.0)
-OTHERS_V = (110.0, 115.0, 120.0, 230.0, 240.0, 277.0)
-NEAR = 0.12
 EXTENSION_DAYS_MAX = 7
 NAMES = (
     "voltage_v",
@@ -113,7 +110,7 @@ class Gathering:
         self, meter: Meter, limits: Limits, nominal_v: float | None = None, between: Between | None = None
     ) -> None:
         self._meter, self._limits = meter, limits
-        self.nominal_v = nominal_v or 0.0
+        self.nominal_v = np.nan if nominal_v is None else nominal_v
         self.nominal_is_assumed = nominal_v is None
         self.by_lines = not meter.voltage_v
         self.between: Between = between or ("phase_phase" if self.by_lines else "phase_neutral")
@@ -148,9 +145,9 @@ class Gathering:
         self.pace = found
         self.readings += part.time_ms.size
         self.uncertain += int((part.quality == Quality.UNCERTAIN).sum())
-        if not self.nominal_v:
-            self.nominal_v = nominal_of(voltage_v, by_lines=self.by_lines)
-        if self.nominal_v:
+        if np.isnan(self.nominal_v):
+            self.nominal_v = nominal_of(voltage_v, self.between, self._limits)
+        if not np.isnan(self.nominal_v):
             self._watches[part.group], ended = watch(
                 self._watches.get(part.group),
                 part.time_ms,
@@ -189,8 +186,11 @@ async def power_quality(
     from_ms, asked_to_ms = period_ms
     gathering = Gathering(meter, limits, nominal_v, between)
     await _gather(readings, gathering, meter.ids(*NAMES), period_ms, progress)
-    if not gathering.readings or not gathering.nominal_v:
+    if not gathering.readings:
         raise NoReadings(f"{meter.device.name}: no voltage is stored of this period")
+    if np.isnan(gathering.nominal_v):
+        name = meter.device.name
+        raise NoReadings(f"{name}: its voltages are near no usual one: set nominal_v in [[meter]]")
     to_ms = asked_to_ms
     while _lacks(gathering, from_ms, to_ms, limits) and to_ms < asked_to_ms + EXTENSION_DAYS_MAX * DAY_MS:
         until_ms = to_ms + DAY_MS
@@ -329,17 +329,3 @@ def matrix(part: Part, quantities: Quantities, *, added: bool = False) -> Floats
         return None
     values = part.values[:, places] * np.array([each.factor for each in quantities])
     return np.asarray(values.sum(axis=1, keepdims=True) if added else values, dtype=np.float64)
-
-
-def nominal_of(voltage_v: Floats, *, by_lines: bool) -> float:
-    """The nominal voltage that these are most likely of; 0 where nothing tells yet."""
-    seen = voltage_v[~np.isnan(voltage_v) & (voltage_v > 1)]
-    if not seen.size:
-        return 0.0
-    middle = float(np.median(seen))
-    for known in (NOMINALS_V, OTHERS_V):
-        each = [round(nominal * 3**0.5 / 10) * 10.0 for nominal in known] if by_lines else list(known)
-        near = min(each, key=lambda nominal: abs(nominal - middle))
-        if abs(near - middle) <= NEAR * near:
-            return near
-    return float(round(middle))

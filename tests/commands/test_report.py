@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.reporting import Reporting
+from agent.reports.options import ReportsOptions
 from tests.reports.places import fill, ms, site
 
 
@@ -46,6 +48,26 @@ async def test_a_month_without_data_says_which_there_are(config: Path) -> None:
     code, _, said = await run("energy", config, "--month=2025-03")
     assert code == 0  # of all meters none is well, too
     assert "there was nothing to report on" in said
+
+
+async def test_in_memory_it_is_kept_there_and_reads_what_there_is(config: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    await fill(memory / "readings.db", ms(2026, 11, 17), ms(2026, 11, 18))
+    for kind, more in (("power-quality", ["--from=2026-11-16", "--to=2026-11-17"]), ("commissioning", [])):
+        code, out, said = await run(kind, config, *more, f"--data-dir={memory}")
+        assert code == 0, said
+        assert {Path(line).parent for line in out.splitlines()} == {memory / "reports"}
+    assert not (config.parent / "data" / "reports").exists()
+    assert any("2026-11-18" in each.name for each in (memory / "reports").iterdir())  # of what is there now
+
+
+def test_the_agent_says_what_stands_in_for_its_folder(tmp_path: Path) -> None:
+    options = ReportsOptions()
+    at_home = Reporting(tmp_path / "config.toml", tmp_path / "data", options)
+    assert at_home.command("energy", []) == ["report", "energy", str(tmp_path / "config.toml"), "--progress"]
+    in_memory = Reporting(tmp_path / "config.toml", tmp_path / "memory", options, in_memory=True)
+    assert f"--data-dir={tmp_path / 'memory'}" in in_memory.command("energy", [])
 
 
 async def test_progress_and_files_are_told_as_a_job_understands_them(config: Path) -> None:

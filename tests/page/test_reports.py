@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 from playwright.async_api import expect
@@ -64,3 +65,20 @@ async def test_a_viewer_opens_and_may_not_make(office: Office, visitor: Visitor)
     await page.locator("#tab-reports").click()
     await expect(page.locator("#report-go")).to_be_disabled()
     await expect(page.locator("#report-may")).to_contain_text("not have them made")
+
+
+async def test_periods_are_offered_in_the_language_of_the_page(office: Office, visitor: Visitor) -> None:
+    await office.user()
+    page = await visitor.entered(language="pt-BR")
+    await page.locator("#tab-reports").click()
+    week = page.locator("#report-week option").nth(2)
+    await expect(week).to_have_text(re.compile(r"^\d\d/\d\d/\d{4} – \d\d/\d\d/\d{4}$"))
+    value = str(await week.get_attribute("value"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d{4}-\d\d-\d\d", value)
+    await page.locator("#report-week").select_option(value)
+    await page.locator("#report-kind").select_option("energy")
+    month = page.locator("#report-month option").first
+    await expect(month).to_have_text(re.compile(r"^[a-zç]+ de \d{4}$"))
+    await page.locator("#language").select_option("en")
+    await expect(month).to_have_text(re.compile(r"^[A-Z][a-z]+ \d{4}$"))
+    assert await page.locator("#report-week").input_value() == value

@@ -2,7 +2,7 @@
 
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { instant, number, sizeOf, t } from "./text.js";
+import { calendar, instant, language, number, sizeOf, t } from "./text.js";
 
 const LOOK_MS = 2_000;
 const QUIET_MS = 30_000;
@@ -15,6 +15,7 @@ export class Reports {
   #open = false;
   #may = false;
   #timer = 0;
+  #written = "";
 
   constructor(session) {
     this.#session = session;
@@ -69,8 +70,17 @@ export class Reports {
     $("report-meter-ask").hidden = kind === "commissioning";
     $("report-month-ask").hidden = kind !== "energy";
     $("report-week-ask").hidden = kind !== "power-quality";
-    if (!$("report-month").options.length) months();
-    if (!$("report-week").options.length) weeks();
+    if (this.#written !== language) this.#periods();
+  }
+
+  /** In the language of now; what was chosen stays chosen. */
+  #periods() {
+    this.#written = language;
+    for (const [id, fill] of [["report-month", months], ["report-week", weeks]]) {
+      const kept = $(id).value;
+      fill();
+      if (kept) $(id).value = kept;
+    }
   }
 
   async #look() {
@@ -153,7 +163,7 @@ export class Reports {
 }
 
 const said = (error) => (error instanceof Refusal ? error.message : t("unreachable"));
-const period = (report) => [report.begin, report.end].filter(Boolean).join(" – ");
+const period = (report) => [report.begin, report.end].filter(Boolean).map(calendar).join(" – ");
 
 function button(key, title, does) {
   const element = make("button", { type: "button", class: "plain", "aria-label": `${t(key)}: ${title}` }, t(key));
@@ -164,7 +174,7 @@ function button(key, title, does) {
 /** One that was asked for: what it is, and what became of it. */
 function making(each) {
   const name = t(`report_${each.kind}`);
-  const about = [each.meter || (each.kind === "commissioning" ? "" : t("allMeters")), each.month || [each.begin, each.end].filter(Boolean).join(" – ")];
+  const about = [each.meter || (each.kind === "commissioning" ? "" : t("allMeters")), period(each.month ? { begin: each.month } : each)];
   const percent = each.progress === null ? "" : ` ${number(100 * each.progress, 0)} %`;
   const state = t(`making_${each.state}`);
   const line = make("li", { "data-state": each.state }, make("b", {}, name), ` ${about.filter(Boolean).join(" · ")}: `, state, each.state === "running" ? percent : "");
@@ -178,7 +188,7 @@ const day = (date) => `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(d
 function months() {
   const now = new Date();
   const names = Array.from({ length: MONTHS }, (_, ago) => new Date(now.getFullYear(), now.getMonth() - ago, 1));
-  $("report-month").replaceChildren(...names.map((date) => make("option", {}, day(date).slice(0, 7))));
+  $("report-month").replaceChildren(...names.map((date) => day(date).slice(0, 7)).map((each) => make("option", { value: each }, calendar(each))));
   $("report-month").selectedIndex = 1;
 }
 
@@ -188,7 +198,7 @@ function weeks() {
   const begins = Array.from({ length: MONTHS }, (_, ago) => new Date(now.getFullYear(), now.getMonth(), monday - 7 * ago));
   const options = begins.map((date) => {
     const end = new Date(date.getFullYear(), date.getMonth(), date.getDate() + 7);
-    return make("option", { value: `${day(date)} ${day(end)}` }, `${day(date)} – ${day(end)}`);
+    return make("option", { value: `${day(date)} ${day(end)}` }, `${calendar(day(date))} – ${calendar(day(end))}`);
   });
   $("report-week").replaceChildren(...options.slice(1)); // the one that is not over has no week yet
 }

@@ -1,5 +1,6 @@
 // Every word of the page, in both languages, and how numbers and ages read in them.
 
+import reasons from "../../agent/control/site/reasons.pt-BR.json";
 import en from "./text/en.json";
 import words from "./text/profiles.pt-BR.json";
 import pt from "./text/pt-BR.json";
@@ -59,6 +60,13 @@ export function number(value, digits, unit = "") {
 /** A word of a profile (a state, a common point's name), in the chosen language if it is known there. */
 export const word = (text) => (language === "en" ? text : words[text] ?? text);
 
+/** Why control did something: whole or in parts, as `uicps-agent control explain` says it. */
+export function why(reason) {
+  if (language === "en") return reason;
+  const said = reasons.reduce((text, [english, own]) => text.replace(new RegExp(english, "g"), own.replaceAll("\\", "$")), reason);
+  return said.replace(/(\d)\.(\d)/g, "$1,$2");
+}
+
 // "on" is also the word for one of its values.
 export const plain = ({ point }) => (point === "on" ? "on/off" : point.replaceAll("_", " "));
 
@@ -112,4 +120,14 @@ export function instant(ms) {
   const date = new Date(ms);
   const time = clock(ms, true);
   return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString(language === "en" ? "en-GB" : language)} ${time}`;
+}
+
+/** A day or a month as files are named by, "2026-11-16" or "2026-11", as people read it; a time after it stays. */
+export function calendar(text) {
+  const found = /^(\d{4})-(\d\d)(?:-(\d\d))?(.*)$/.exec(text);
+  if (!found) return text;
+  const [, year, month, day, rest] = found;
+  const shown = day ? { year: "numeric", month: "2-digit", day: "2-digit" } : { year: "numeric", month: "long" };
+  const name = new Date(+year, month - 1, +(day ?? 1)).toLocaleDateString(language === "en" ? "en-GB" : language, shown);
+  return `${name}${rest.replace("T", " ")}`;
 }

@@ -40,6 +40,14 @@ class VoltageBand(Options):
     precarious_v: Range
 
 
+class UsualVoltages(Options):
+    """The nominal voltages that there are, in volts: those to look among first, and the others."""
+
+    between: Between
+    usual_v: list[float]
+    other_v: list[float]
+
+
 class PerUnitBand(Options):
     """The classes of every other nominal voltage, as parts of it."""
 
@@ -48,12 +56,14 @@ class PerUnitBand(Options):
 
 
 class VoltageLimits(Options):
-    """DRP and DRC."""
+    """DRP and DRC; `near`: how far from a nominal voltage one may be to be taken for it."""
 
     drp_percent_max: float
     drc_percent_max: float
     drp_compensation: float
     drc_compensation: float
+    near: float
+    nominal: list[UsualVoltages]
     band: list[VoltageBand]
     low: PerUnitBand
     medium: PerUnitBand

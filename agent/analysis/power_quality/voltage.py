@@ -52,6 +52,24 @@ def band_of(nominal_v: float, between: Between, limits: Limits) -> VoltageBand:
     )
 
 
+def nominal_of(voltage_v: Floats, between: Between, limits: Limits) -> float:
+    """The nominal voltage that readings (n, phases) are most likely of, when nobody says; NaN: of none known.
+
+    A phase that is missing does not count, nor do a few readings of an outage.
+    """
+    live = voltage_v[:, ~np.isnan(voltage_v).all(axis=0)]
+    if not live.size:
+        return math.nan
+    phases = np.nanmedian(live, axis=0)
+    about = float(np.median(phases[phases >= phases.max() / 2]))
+    known = next(each for each in limits.voltage.nominal if each.between == between)
+    for some in (known.usual_v, known.other_v):
+        near = min(some, key=lambda each: abs(each - about))
+        if abs(near - about) <= limits.voltage.near * near:
+            return near
+    return math.nan
+
+
 def classes(voltage_v: Floats, band: VoltageBand) -> Ints:
     """ADEQUATE, PRECARIOUS, CRITICAL or UNKNOWN (NaN) of each reading, same shape. On a limit: the better."""
     found = np.full(voltage_v.shape, CRITICAL, dtype=np.int64)

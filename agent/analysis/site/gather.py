@@ -8,6 +8,7 @@ at any time: when it grows, when readings come late, after a kill.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from agent.analysis.power_quality.aggregate import DEMAND_MS, TEN_MINUTES_MS, aggregate, close, joined
 from agent.analysis.power_quality.frequency import FrequencyWatch, watch_frequency
 from agent.analysis.power_quality.limits import Limits
+from agent.analysis.power_quality.voltage import nominal_of
 from agent.analysis.power_quality.watch import Watch, watch
 from agent.analysis.site.book import HALF_MS, Book, Tens
 from agent.analysis.site.plan import GroupPlan, MeterPlan
@@ -97,7 +99,9 @@ class Gatherer:
     def _take_meter(self, meter: MeterPlan, half: Half, period_ms: float) -> None:
         if self._has(meter.volts):
             if np.isnan(self._declared_v):
-                self._declared_v = _learned_v(self._book, meter, self._columns(half, meter.volts))
+                self._declared_v = _learned_v(
+                    self._book, meter, self._columns(half, meter.volts), self._limits
+                )
             if not np.isnan(self._declared_v):
                 self._take_voltage(meter, half, period_ms)
         if self._has([meter.frequency]):
@@ -172,10 +176,6 @@ class Gatherer:
         return [[int(at), float(value)] for at, value in zip(times[chosen], seen[chosen], strict=True)]
 
 
-USUAL_V = (110.0, 115.0, 120.0, 127.0, 208.0, 220.0, 230.0, 240.0, 254.0, 277.0, 380.0, 400.0, 440.0, 480.0)
-USUAL_PART = 0.12  # further away it is none of them
-
-
 def nominal_v(book: Book, meter: MeterPlan) -> float:
     """As configured, or as it was found out once; NaN: not known yet."""
     if meter.nominal_v is not None:
@@ -184,12 +184,9 @@ def nominal_v(book: Book, meter: MeterPlan) -> float:
     return float("nan") if kept is None else float(kept)
 
 
-def _learned_v(book: Book, meter: MeterPlan, volts: Floats) -> float:
-    """The usual voltage nearest to the highest phase's median, noted so that it stays; NaN: none is near."""
-    seen = volts[:, ~np.isnan(volts).all(axis=0)]
-    about = float(np.nanmedian(seen, axis=0).max()) if seen.size else float("nan")
-    near = min(USUAL_V, key=lambda usual: abs(usual - about))
-    if not abs(near - about) < USUAL_PART * near:
-        return float("nan")
-    book.put_note(f"nominal {meter.device}", near)
-    return near
+def _learned_v(book: Book, meter: MeterPlan, volts: Floats, limits: Limits) -> float:
+    """Found out from the first half hour that tells, and noted so that it stays; NaN: not from this one."""
+    found = nominal_of(volts, meter.judged_between, limits)
+    if not math.isnan(found):
+        book.put_note(f"nominal {meter.device}", found)
+    return found

@@ -28,7 +28,7 @@ class MeterPlan(Options):
     """The points of one meter by quantity, each the name of a point of `device`; "" or []: it has none.
 
     `power` and `reactive`: one total, or one for each phase, which are added up. `*_per_unit`: what a value
-    of the point is in W, var, kWh. `nominal_v` None: the usual one that is nearest to what is measured.
+    of the point is in W, var, kWh. `nominal_v` None: found out from what is measured (`nominal_of`).
     """
 
     device: str
@@ -56,6 +56,11 @@ class MeterPlan(Options):
     def volts(self) -> list[str]:
         """The voltages that are judged: those to neutral, or else those between phases."""
         return self.voltage or self.line_voltage
+
+    @property
+    def judged_between(self) -> Literal["phase_neutral", "phase_phase"]:
+        """What `volts` are between."""
+        return self.between or ("phase_neutral" if self.voltage else "phase_phase")
 
 
 class Plan(Options):

@@ -17,7 +17,7 @@ from agent.analysis.power_quality.aggregate import TEN_MINUTES_MS
 from agent.analysis.power_quality.events import Event, flagged, ieee_1159_class, prodist_class
 from agent.analysis.power_quality.frequency import FrequencyWatch, excursions
 from agent.analysis.power_quality.harmonics import Distortion, distortion, dtt95
-from agent.analysis.power_quality.limits import Between, Limits
+from agent.analysis.power_quality.limits import Limits
 from agent.analysis.power_quality.percentile import Exceeded
 from agent.analysis.power_quality.unbalance import (
     fd95,
@@ -139,7 +139,6 @@ def _newest(valid: Bools, readings: int) -> Bools:
 
 def _levels(meter: MeterPlan, found: Window, nominal: float, on: Scene) -> Values:
     limits = on.limits
-    between: Between = meter.between or ("phase_neutral" if meter.voltage else "phase_phase")
     rms, start_ms = found.rms(meter.volts), found.tens.intervals.start_ms
     values = {"voltage_nominal": nominal, "voltage_class": math.nan, "drp": math.nan, "drc": math.nan}
     known = found.valid & ~np.isnan(rms).any(axis=1)
@@ -149,7 +148,7 @@ def _levels(meter: MeterPlan, found: Window, nominal: float, on: Scene) -> Value
     values["voltage_flagged"] = float((~found.valid[since:]).sum())
     if math.isnan(nominal) or not start_ms.size:
         return values
-    band = band_of(nominal, between, limits)
+    band = band_of(nominal, meter.judged_between, limits)
     last = start_ms[-1] == on.at_ms - TEN_MINUTES_MS
     kind = int(classes(rms[-1:], band).max()) if last and found.valid[-1] else UNKNOWN
     values["voltage_class"] = math.nan if kind == UNKNOWN else float(kind)

@@ -16,6 +16,7 @@ from agent.analysis.power_quality.voltage import (
     band_of,
     classes,
     compensation_brl,
+    nominal_of,
     voltage_indices,
 )
 
@@ -43,6 +44,28 @@ def test_every_edge_of_every_class(nominal_v: float, between, table: list[float]
     found = classes(np.array(table), band_of(nominal_v, between, LIMITS)).tolist()
     expected = [CRITICAL, PRECARIOUS, PRECARIOUS, ADEQUATE, ADEQUATE, PRECARIOUS, PRECARIOUS, CRITICAL]
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("rms_v", "between", "nominal_v"),
+    [
+        ([126.0, 128.0, 127.0], "phase_neutral", 127),
+        ([117.0, 118.0, 116.0], "phase_neutral", 127),  # a low 127 V is no high 115 V
+        ([120.0, 120.0, 208.0], "phase_neutral", 127),  # the high leg of a delta
+        ([0.3, 0.2, 221.0], "phase_neutral", 220),  # two phases are missing
+        ([math.nan, math.nan, 238.0], "phase_neutral", 220),  # far too high, and not 254 V
+        ([254.0, 255.0, 253.0], "phase_neutral", 254),
+        ([208.0, 209.0, 207.0], "phase_phase", 220),
+        ([400.0, 401.0, 399.0], "phase_phase", 380),
+        ([13_700.0, 13_750.0, 13_800.0], "phase_phase", 13_800),
+        ([0.1, 0.0, 0.2], "phase_neutral", math.nan),
+        ([math.nan, math.nan, math.nan], "phase_neutral", math.nan),
+        ([55.0, 56.0, 55.0], "phase_neutral", math.nan),
+    ],
+)
+def test_a_nominal_voltage_is_found_out(rms_v: list[float], between, nominal_v: float) -> None:  # type: ignore[no-untyped-def]
+    readings = np.array([rms_v, rms_v, [math.nan, 0.0, 0.0], rms_v])
+    assert nominal_of(readings, between, LIMITS) == pytest.approx(nominal_v, nan_ok=True)
 
 
 def test_medium_voltage_has_no_precarious_side_above() -> None:
