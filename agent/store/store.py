@@ -71,7 +71,7 @@ class Store:
         self._journal = Journal(file.with_suffix(".journal"), self.disk.room.journal_sizes_bytes)
         self._episode = Episode(log, f"store {file}")
         self._tail = Tail()
-        self._committed = self._commits = 0
+        self._committed = self._commits = self._lost_by_kill = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
@@ -115,7 +115,7 @@ class Store:
             log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
             return
         stack.callback(self._journal.close)
-        await recover(self._disk, self._journal)
+        self._lost_by_kill = await recover(self._disk, self._journal)
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Say which groups will come, so that even their first readings outlive a kill."""
@@ -166,6 +166,7 @@ class Store:
             self._budget.pressure,
             self._disk.moved_aside,
             self._in_memory,
+            self._lost_by_kill,
         )
 
     def discarded_elsewhere(self, other: StoreState) -> None:

@@ -400,6 +400,7 @@ async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kil
         assert 0 < lost < count - 4000
         assert store.state.discarded_unsent == lost
         assert f"{lost} readings are missing" in caplog.text
+        assert store.state.lost_by_kill == lost
         assert store.last_seq == count  # no number is given out twice: a cursor may know it
         known, nobody = sorted(await store.ledger.rows(0, 10**9), key=lambda row: row.device != "wide")
         assert (known.acquired, nobody.device, nobody.acquired) == (len(kept), "?", lost)
