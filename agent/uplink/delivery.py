@@ -8,8 +8,7 @@ Rules.
 3. A turn's messages are all answered before the next turn; a span counts as passed when all of it was.
 4. A device that is refused is held back alone (`holds`). A link that ends twice with messages under way
    is sent one message at a time, which tells whose message ends it.
-5. MQTT 3.1.1 cannot refuse: there, what was acknowledged last before the end of the link goes again
-   (`doubts`).
+5. MQTT 3.1.1 cannot refuse: what it acknowledged just before the link ended goes again (`doubts`).
 """
 
 from __future__ import annotations
@@ -209,7 +208,9 @@ class Delivery:
             # Without a batch the log was emptied up to what was the newest when we looked.
             last = batch[-1][0] if batch else until
             self._live_seq = last
-            self._live = self._job((first, last), batch)
+            passed = self._todo().passed_of(first, last)  # what came home from memory may be delivered
+            new = [row for row in batch if not any(start <= row[0] <= end for start, end in passed)]
+            self._live = self._job((first, last), new)
         if self._backlog is None and (span := self._backlog_span()):
             self._backlog = self._job(*await self._reader.chunk(span, self._chunk))
 
@@ -335,8 +336,7 @@ class Delivery:
             return
         spans = self.holds.lacking(device)
         if not spans:
-            under_way = self._live or self._backlog
-            (self.holds.rest if under_way else self.holds.release)(device)
+            (self.holds.rest if self._live or self._backlog else self.holds.release)(device)
             return
         hold = self.holds[device]
         span, rows = await self._reader.of_device(spans[0], device, hold.readings_max)

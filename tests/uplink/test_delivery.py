@@ -230,6 +230,19 @@ async def test_what_3_1_1_acknowledged_just_before_it_closed_goes_again(store: S
     assert set(centre.taken) == all_of(10)
 
 
+async def test_what_comes_into_the_log_as_delivered_does_not_go_again(store: Store) -> None:
+    centre = Centre()
+    delivery = delivery_of(store)
+    async with centre.linked(delivery, EPISODE):
+        fill(store, 1, groups=(A,))
+        await until(lambda: waiting(store) == 0)
+        fill(store, 10, 1, groups=(A,))
+        store.outbox.passed("center", 2, 6)  # as `joining` does
+        await until(lambda: waiting(store) == 0)
+    assert [at for _, at in centre.taken] == [0, 6, 7, 8, 9, 10]
+    assert delivery.readings == 6
+
+
 async def after_a_kill(store: Store, folder: Path) -> tuple[int, int]:
     """What a copy of the file says: how many readings wait, and how many the ledger takes for delivered."""
     await store.commit()
