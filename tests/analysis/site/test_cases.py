@@ -120,6 +120,22 @@ async def test_each_run_reads_only_what_is_new_and_a_run_cut_short_is_not_lost(t
         assert here.value("main_energy_month") == pytest.approx(12 * (3 * 24 - 3))
 
 
+async def test_a_store_that_begins_anew_is_read_all_the_same(tmp_path: Path) -> None:
+    # As after a broken file was moved aside, or while the readings are in memory: numbers begin again.
+    group = meter_group()
+    async with site(tmp_path, group) as here:
+        await here.fill(group, steady, BEGIN_MS, BEGIN_MS + 2 * DAY_MS)
+        await run_well(here)
+    for file in tmp_path.glob("readings*"):
+        file.unlink()
+    async with site(tmp_path, group) as here:
+        await here.fill(group, steady, BEGIN_MS + 2 * DAY_MS, BEGIN_MS + 2 * DAY_MS + HOUR_MS)
+        assert (await run_well(here)).startswith("60 readings")
+        assert here.value("main_voltage_readings") == (48 + 1) * 6
+        await here.fill(group, steady, here.now_ms, here.now_ms + 10 * MINUTE_MS)
+        assert (await run_well(here)).startswith("10 readings")
+
+
 async def test_a_broken_book_is_moved_aside_and_made_again(tmp_path: Path) -> None:
     group = meter_group()
     async with site(tmp_path, group) as here:
