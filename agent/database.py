@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,22 +68,30 @@ def move_aside(
     return aside.name
 
 
+def too_new(version: int, schema: str) -> str | None:
+    """Why an agent with the package `schema` cannot work with a database at `version`; None if it can."""
+    if version <= (known := len(_files(schema))):
+        return None
+    return (
+        f"the database has schema {version}, this agent knows {known}: "
+        "install the newer agent again, or restore a backup made by this one"
+    )
+
+
+def _files(schema: str) -> list[Traversable]:
+    files = (file for file in resources.files(schema).iterdir() if file.name.endswith(".sql"))
+    return sorted(files, key=lambda file: file.name)
+
+
 async def migrate(db: aiosqlite.Connection, schema: str) -> None:
     """Apply the files of the package `schema` that `db` has not had, in order, each whole or not at all.
 
     RuntimeError if the database is newer than this agent.
     """
-    files = sorted(
-        (file for file in resources.files(schema).iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
     (version,) = next(iter(await db.execute_fetchall("PRAGMA user_version")))
-    if version > len(files):
-        raise RuntimeError(
-            f"the database has schema {version}, this agent knows {len(files)}: "
-            "install the newer agent again, or restore a backup made by this one"
-        )
-    for number, file in enumerate(files[version:], version + 1):
+    if (reason := too_new(version, schema)) is not None:
+        raise RuntimeError(reason)
+    for number, file in enumerate(_files(schema)[version:], version + 1):
         script = file.read_text(encoding="utf-8")
         await db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 

@@ -84,7 +84,7 @@ def load_toml(file: Path) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise FaultyFile([Fault(str(file), "", f"expected a readable file: {reason}")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, too long a number, nested too deep
         raise FaultyFile([Fault(str(file), "", f"expected TOML: {error}")]) from error
 
 

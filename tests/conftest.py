@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,10 @@ import pytest
 from hypothesis import settings
 
 from agent.model import Device, Group, Point
+
+# A script that starts the tests with & has them ignore Ctrl-C, and every process they start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that judges a change runs the same examples every time; everyone else looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None)

@@ -7,6 +7,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } fro
 import { join, relative, sep } from "node:path";
 
 const HERE = import.meta.dirname;
+const REASONS = "../agent/control/site/reasons.pt-BR.json"; // the words of `uicps-agent control explain`
 const OUT = process.argv[2] ?? join(HERE, "..", "agent", "server", "page");
 
 /** SHA-256 over all that the build is made from; tests/page/test_build.py makes the same without Node. */
@@ -15,7 +16,7 @@ function fingerprint() {
     .filter((each) => each.isFile())
     .map((each) => relative(HERE, join(each.parentPath, each.name)).split(sep).join("/"));
   const hash = createHash("sha256");
-  for (const name of [...sources, "build.mjs", "package-lock.json"].sort()) {
+  for (const name of [...sources, REASONS, "build.mjs", "package-lock.json"].sort()) {
     hash.update(`${name}\0`).update(readFileSync(join(HERE, name))).update("\0");
   }
   return hash.digest("hex");

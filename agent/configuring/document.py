@@ -37,7 +37,7 @@ class Configuring:
         text = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
         try:
             return etag(text), tomlkit.parse(text)
-        except TOMLKitError as error:
+        except (TOMLKitError, RecursionError) as error:
             raise FaultyFile([Fault(str(self._file), "", f"expected TOML: {error}")]) from None
 
     async def change(self, seen: str, edit: Callable[[Document], None]) -> tuple[str, list[str]]:

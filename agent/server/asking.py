@@ -8,11 +8,21 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from agent.server.replies import Refused
 from agent.server.times import iso, time_ms
+
+DEPTH_MAX = 8
 
 
 class Query(BaseModel):
@@ -25,6 +35,29 @@ class Body(BaseModel):
     """Base of the bodies of routes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
+
+
+class Keys(BaseModel):
+    """Base of bodies with keys of a TOML table, which are judged when the file is tried with them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_toml(cls, said: object) -> object:
+        _toml_can_say(said)
+        return said
+
+
+def _toml_can_say(value: object, depth: int = 0) -> None:
+    """ValueError if TOML has no such thing, or only a joker would write it."""
+    if value is None:
+        raise ValueError("TOML has no null: leave the key out")
+    if depth > DEPTH_MAX:
+        raise ValueError(f"expected tables and lists at most {DEPTH_MAX} deep")
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _toml_can_say(each, depth + 1)
 
 
 def _instant(text: str) -> str:
@@ -68,7 +101,9 @@ def _validated(model: type[Model], given: Any) -> Model:
         return model.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    code = "invalid_time" if first["type"] == "value_error" and first["loc"][-1] in ("from", "to") else ""
+    code = (
+        "invalid_time" if first["type"] == "value_error" and first["loc"][-1:] in (("from",), ("to",)) else ""
+    )
     raise Refused(400, code or "invalid_request", _text(first))
 
 

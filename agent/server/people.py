@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -44,6 +45,7 @@ class People:
 
     def __init__(self, office: Office) -> None:
         self._office, self._note = office, office.audit.note
+        self._changing = asyncio.Lock()  # or two admins who remove each other leave none
 
     async def users(self, request: web.Request) -> web.Response:
         return json_reply({"users": [_shown(each) for each in await self._office.users.list()]})
@@ -59,21 +61,14 @@ class People:
 
     async def change_user(self, request: web.Request) -> web.Response:
         asked = await body(request, UserChange)
-        users, before = self._office.users, await self._user(request)
-        if asked.role not in (None, Role.ADMIN) or asked.disabled:
-            await self._keep_an_admin(before)
-        user = before
-        try:
-            if asked.password is not None:
-                user = await users.set_password(before.name, asked.password)
-            if asked.role is not None:
-                user = await users.set_role(before.name, asked.role)
-            if asked.disabled is not None:
-                user = await users.set_disabled(before.name, asked.disabled)
-            if asked.unlocked:
-                user = await users.unlock(before.name)
-        except UserError as error:
-            raise Refused(409, "user_refused", str(error)) from None
+        async with self._changing:
+            before = await self._user(request)
+            if asked.role not in (None, Role.ADMIN) or asked.disabled:
+                await self._keep_an_admin(before)
+            try:
+                user = await self._exchange(before, asked)
+            except UserError as error:
+                raise Refused(409, "user_refused", str(error)) from None
         await self._changed(
             *("user.change", request),
             user=user.name,
@@ -83,10 +78,23 @@ class People:
         )
         return json_reply(_shown(user))
 
+    async def _exchange(self, user: User, asked: UserChange) -> User:
+        users = self._office.users
+        if asked.password is not None:
+            user = await users.set_password(user.name, asked.password)
+        if asked.role is not None:
+            user = await users.set_role(user.name, asked.role)
+        if asked.unlocked:  # before `disabled`, as it enables too
+            user = await users.unlock(user.name)
+        if asked.disabled is not None:
+            user = await users.set_disabled(user.name, asked.disabled)
+        return user
+
     async def remove_user(self, request: web.Request) -> web.Response:
-        user = await self._user(request)
-        await self._keep_an_admin(user)
-        await self._office.users.remove(user.name)
+        async with self._changing:
+            user = await self._user(request)
+            await self._keep_an_admin(user)
+            await self._office.users.remove(user.name)
         await self._changed("user.remove", request, user=user.name, before=_shown(user))
         return json_reply(_shown(user))
 

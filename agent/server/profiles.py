@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import tomlkit
 from aiohttp import hdrs, web
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, Field
 from tomlkit.exceptions import TOMLKitError
 
-from agent.server.asking import Body, body
+from agent.server.asking import Body, Keys, body
 from agent.server.identity.gate import CALLER
 from agent.server.orders import Note
 from agent.server.parts import InUse, Profiles, Sheet, Stale
@@ -21,18 +21,27 @@ from agent.server.replies import Refused, json_reply
 from agent.server.tables import append, exchange, plain, remove, unknown
 
 TEXT_CHARS_MAX = 128 * 1024
+LINE_CHARS_MAX = 2000
+
+
+def _lines(text: str) -> str:
+    """A key of TOML with ten thousand dots costs the parser seconds, and no key is longer than its line."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > LINE_CHARS_MAX:
+            raise ValueError(
+                f"line {number}: expected at most {LINE_CHARS_MAX} characters, found {len(line)}"
+            )
+    return text
 
 
 class ProfileText(Body):
     """The whole datasheet, as the file has it (docs/profiles.md)."""
 
-    text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+    text: Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(_lines)]
 
 
-class PointChange(Body):
+class PointChange(Keys):
     """`group`: the group it is read with, which must be there. The rest: the keys of a point but `name`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     group: Annotated[str, Field(max_length=64)]
 
@@ -155,7 +164,7 @@ def _brief(sheet: Sheet | None) -> dict[str, Any] | None:
 def _parsed(sheet: Sheet) -> Any:
     try:
         return tomlkit.parse(sheet.text)
-    except TOMLKitError as error:
+    except (TOMLKitError, RecursionError) as error:
         raise Refused(422, "faulty_profile", f"{sheet.name}: expected TOML: {error}") from None
 
 

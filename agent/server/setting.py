@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from aiohttp import hdrs, web
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from agent.server.asking import Body, body
+from agent.server.asking import Body, Keys, body
 from agent.server.identity.gate import CALLER
 from agent.server.orders import Note
 from agent.server.parts import Configuration, Document, Stale
@@ -32,18 +32,14 @@ class SiteChange(Body):
     card_endurance_tb: float | None = None
 
 
-class LineChange(Body):
+class LineChange(Keys):
     """The keys of a `[[line]]` but `name`, as in the configuration file; `device` for a new one only."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     driver: Annotated[str, Field(max_length=64)]
 
 
-class DeviceChange(Body):
+class DeviceChange(Keys):
     """`line`: which line it is on. The rest: the keys of a `[[line.device]]` but `name`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     line: Annotated[str, Field(max_length=64)]
     profile: Annotated[str, Field(max_length=64)]

@@ -282,7 +282,8 @@ class Watcher:
         try:
             pair, _ = await self._sockets.renew(token)
         except Refused as refusal:
-            self._refused(asked.id, refusal)
+            self._sockets.refused(self._request, refusal)  # whatever its status: it may be a stolen one
+            self._error(asked.id, refusal.error, refusal.text)
             return
         self._stay(asked, pair.access, {"access_token": pair.access, "refresh_token": pair.refresh})
 

@@ -15,7 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
-from agent.database import move_aside
+from agent.database import move_aside, too_new
+from agent.store.disk import SCHEMA
 from agent.store.journal import hand_on
 
 PAGES_PER_STEP = 2000
@@ -67,6 +68,7 @@ def check(file: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ((version,),) = db.execute("PRAGMA user_version").fetchall()
             ((verdict,),) = db.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.Error as error:
         raise OSError(f"{file}: cannot be read: {error}") from error
@@ -76,25 +78,40 @@ def check(file: Path) -> None:
         raise OSError(
             f"{file}: is damaged: {verdict}; `uicps-agent store salvage` brings back what can be read"
         )
+    if (reason := too_new(version, SCHEMA)) is not None:
+        raise OSError(f"{file}: {reason}")
 
 
 def restore(source: Path, target: Path) -> str:
     """Put the backup `source` in the place of the store `target`; the new name of what was there, "" if
-    nothing was. The caller sees to it that no agent runs. OSError: everything is as it was."""
+    nothing was. The caller sees to it that no agent runs. OSError: everything is as it was.
+
+    It belongs to whom the folder belongs, whoever restores it: root's would keep the agent out."""
     check(source)
     part = target.with_name(f"{target.name}.part")
     try:
         shutil.copyfile(source, part)
         part.chmod(0o600)
+        give_to_owner(part)
         _sync(part)
         aside = move_aside(target, "before-restore", journal=True) if target.exists() else ""
         if aside:  # no time is stamped twice, though the readings that had it are not here
-            hand_on(target.with_name(aside).with_suffix(".journal"), target.with_suffix(".journal"))
+            hand_on(
+                target.with_name(aside).with_suffix(".journal"), journal := target.with_suffix(".journal")
+            )
+            give_to_owner(journal)
         part.rename(target)
         _sync(target.parent)
     finally:
         part.unlink(missing_ok=True)
     return aside
+
+
+def give_to_owner(file: Path) -> None:
+    """If we are root, `file` is for whom its folder belongs to."""
+    if os.geteuid() == 0 and file.exists():
+        owner = file.parent.stat()
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _sync(place: Path) -> None:

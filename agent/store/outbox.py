@@ -3,7 +3,8 @@
 Rules.
 1. Changes are made in memory and kept with the next commit, in the transaction of the readings they
    are about: after a power cut an uplink is behind, never ahead of the log.
-2. A reading that is rejected is kept aside with the reason, REJECTED_MAX of them, and counted for ever.
+2. What was passed in doubt is passed in memory only: on disk it is yet to deliver until there is no doubt.
+3. A reading that is rejected is kept aside with the reason, REJECTED_MAX of them, and counted for ever.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Outbox:
     def __init__(self) -> None:
         self._standings: dict[str, Standing] = {}
         self._kept: Mapping[str, Standing] = {}
+        self._doubts: dict[str, list[Span]] = {}
         self._rejected: list[Rejected] = []
         self._wanted: Collection[str] | None = None
 
@@ -89,6 +91,17 @@ class Outbox:
     def again(self, name: str, first: int, last: int) -> None:
         """`name` is to deliver `first` to `last` again."""
         self.put(name, self.progress(name).again(first, last))
+
+    def doubt(self, name: str, first: int, last: int) -> None:
+        """That `name` has passed `first` to `last` is not certain: after a kill it delivers them again."""
+        self._doubts.setdefault(name, []).append((first, last))
+
+    def no_doubt(self, name: str, first: int, last: int) -> None:
+        """What `doubt` said of them does not hold any more."""
+        if (first, last) in (spans := self._doubts.get(name, [])):
+            spans.remove((first, last))
+        if not spans:
+            self._doubts.pop(name, None)
 
     def forget(self, name: str) -> None:
         """There is nothing of its own to deliver for `name` any more."""
@@ -134,10 +147,17 @@ class Outbox:
 
     def changes(self) -> Changes:
         """What was changed since the last `committed`."""
-        now = dict(self._standings)
+        now = self._standings | {name: self._certain(name) for name in self._doubts.keys() & self._standings}
         changed: dict[str, Standing | None] = dict(now.items() - self._kept.items())
         changed |= dict.fromkeys(self._kept.keys() - now.keys())
         return Changes(changed, now, tuple(self._rejected))
+
+    def _certain(self, name: str) -> Standing:
+        standing = self._standings[name]
+        progress = standing.progress
+        for span in self._doubts[name]:
+            progress = progress.again(*span)
+        return standing._replace(progress=progress)
 
     def lost(self) -> None:
         """The disk has nothing of it any more: all of it is changed."""

@@ -8,8 +8,8 @@ Rules.
 3. A turn's messages are all answered before the next turn; a span counts as passed when all of it was.
 4. A device that is refused is held back alone (`holds`). A link that ends twice with messages under way
    is sent one message at a time, which tells whose message ends it.
-5. MQTT 3.1.1 cannot refuse: there, what was acknowledged within DOUBT_S before the end of the link goes
-   again.
+5. MQTT 3.1.1 cannot refuse: there, what was acknowledged last before the end of the link goes again
+   (`doubts`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from agent.model import Reading
 from agent.store import Store
 from agent.store.progress import Progress, Span
 from agent.supervise import Episode
+from agent.uplink.doubts import DOUBT_S, Doubts
 from agent.uplink.drain import Drain
 from agent.uplink.holds import LIMIT_WORDS, Holds
 from agent.uplink.job import Job, Refused
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 STRIKES_MAX = 2  # links that end with messages under way, before these go one by one
 CULPRIT_STRIKES = 2
-DOUBT_S = 1.0
 TURN_S = 0.4
 CHUNK_FIRST, CHUNK_MIN = 200, 10
 LAG_BATCHES = 3
@@ -72,7 +72,7 @@ class Delivery:
         self.drain = Drain(clock)
         most = options.batch_readings_max
         self._reader = Reader(store, most, newest_first=options.backlog == "newest")
-        self._passed_too = passed_too
+        self._passing = [self._name, passed_too] if passed_too else [self._name]
         self._todo = todo or (lambda: store.outbox.progress(options.name))
         self._live: Job | None = None
         self._backlog: Job | None = None
@@ -81,7 +81,7 @@ class Delivery:
         self._chunk = CHUNK_FIRST
         self._greeted: dict[Hashable, Message] = {}
         self._greetings_s = 0.0
-        self._doubtful: deque[tuple[float, Span, list[Reading]]] = deque()
+        self._doubts = Doubts(store.outbox, self._count)
         self._under_way: str | None = None  # device, or "" for several
         self._trying = False  # a held device, alone
         self._strikes = self._doubted = 0
@@ -110,7 +110,7 @@ class Delivery:
                 self._lost(ConnectionError("connection lost"))
             raise
         finally:
-            self._put_back_doubts()
+            self._doubts.put_back()
 
     def _begin(self) -> None:
         todo, until = self._todo(), self._store.released_seq
@@ -125,7 +125,7 @@ class Delivery:
     def _lost(self, error: OSError) -> None:
         """Learn from how the link ended."""
         text = str(error)
-        self._settle_doubts(self._clock() - DOUBT_S)
+        self._settle_doubts()
         if any(word in text for word in LIMIT_WORDS):
             self.pace.refused()
         elif self._under_way is not None and not self._trying:
@@ -140,17 +140,14 @@ class Delivery:
         self._under_way, self._trying = None, False
         self._chunk = CHUNK_MIN
 
-    def _put_back_doubts(self) -> None:
-        """What may not have been taken goes again."""
-        for _, span, readings in self._doubtful:
-            self._store.outbox.again(self._name, *span)
-            self.holds.again({reading.group.device.name for reading in readings}, span)
-        self._doubtful.clear()
-
     def _accuse(self, device: str, reason: str) -> None:
         self._culprits[device] += 1
         if self._culprits[device] >= CULPRIT_STRIKES and device not in self.holds:
-            self.holds.add(device, self._store.outbox.progress(self._name), reason)
+            self._add_hold(device, reason)
+
+    def _add_hold(self, device: str, reason: str) -> None:
+        self.holds.add(device, self._store.outbox.progress(self._name), reason)
+        self._doubts.of_another(self.holds.name_of(device), self._name)
 
     @property
     def idle(self) -> bool:
@@ -174,7 +171,7 @@ class Delivery:
             self._adapt(self._clock() - began_s)
         await self._retry_held(link)
         await self._greet_again(link)
-        self._settle_doubts(self._clock() - DOUBT_S)
+        self._settle_doubts()
 
     def _adapt(self, turn_s: float) -> None:
         if turn_s > TURN_S:
@@ -297,22 +294,24 @@ class Delivery:
         return refused
 
     def _hold(self, device: str, reason: str) -> None:
-        self.holds.add(device, self._store.outbox.progress(self._name), reason)
+        self._add_hold(device, reason)
         for job in (self._live, self._backlog):
             if job:
                 job.without(device)
 
     def _done(self, job: Job) -> None:
         """All of `job` was taken."""
-        outbox = self._store.outbox
-        outbox.passed(self._name, *job.span)
-        if self._passed_too:
-            outbox.passed(self._passed_too, *job.span)
-        if self._sure:
-            self._count(job.readings)
-        else:
-            self._doubtful.append((self._clock(), job.span, job.readings))
+        self._taken(self._passing, job.span, job.readings)
         self._episode.ended()
+
+    def _taken(self, names: Sequence[str], span: Span, readings: Sequence[Reading]) -> None:
+        """The centre says that it has `readings`, all that `names` had to deliver of `span`."""
+        for name in names:
+            self._store.outbox.passed(name, *span)
+        if self._sure:
+            self._count(readings)
+        else:
+            self._doubts.add(self._clock(), names, span, readings)
 
     def _count(self, readings: Sequence[Reading]) -> None:
         self._store.ledger.delivered(self._name, readings)
@@ -320,11 +319,9 @@ class Delivery:
         self.readings += len(readings)
         self.values += sum(len(reading.values) for reading in readings)
 
-    def _settle_doubts(self, until_s: float) -> None:
-        """What was acknowledged before `until_s` was taken."""
-        while self._doubtful and self._doubtful[0][0] <= until_s:
+    def _settle_doubts(self) -> None:
+        if self._doubts.settle(self._clock() - DOUBT_S):
             self._doubted = 0
-            self._count(self._doubtful.popleft()[2])
 
     # ---------------------------------------------------------------- beside
 
@@ -332,6 +329,9 @@ class Delivery:
         """Try a device that was held back long enough, alone on the link."""
         device = self.holds.due()
         if device is None:
+            return
+        if self._doubts.concern(self.holds.name_of(device)):
+            self.holds.rest(device)  # or its poison would put back what was taken before it, for ever
             return
         spans = self.holds.lacking(device)
         if not spans:
@@ -348,8 +348,8 @@ class Delivery:
         elif other := self.holds.probe(device, rows[0]):
             hold.cleared = await self._try(link, device, [other], self._not_yet)
         elif await self._try(link, device, rows, self._judge):
-            self.holds.taken(device, span)
-            self._count([reading for _, reading in rows])
+            self.holds.taken(device)
+            self._taken([self.holds.name_of(device)], span, [reading for _, reading in rows])
 
     async def _try(self, link: Link, device: str, rows: Sequence[Numbered], refused: Refused) -> bool:
         """Whether the centre takes `rows` of a held device; if not, `refused` says what follows."""

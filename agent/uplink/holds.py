@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.model import Reading
@@ -72,12 +72,16 @@ class Holds:
     def __getitem__(self, device: str) -> Hold:
         return self._holds[device]
 
+    def name_of(self, device: str) -> str:
+        """What the progress of `device` is called."""
+        return self._prefix + device
+
     def _new(self, name: str) -> Hold:
         return Hold(Episode(log, f"uplink {name.replace('/', ', device ', 1)}"))
 
     def add(self, device: str, progress: Progress, reason: str) -> None:
         """Hold `device` back: it has yet to deliver what the uplink has."""
-        name = self._prefix + device
+        name = self.name_of(device)
         self._holds[device] = hold = self._new(name)
         self._outbox.put(name, progress)
         hold.due_s = self._clock()
@@ -103,7 +107,7 @@ class Holds:
 
     def lacking(self, device: str) -> list[Span]:
         """What the device has yet to deliver that the uplink has passed."""
-        name = self._prefix + device
+        name = self.name_of(device)
         return self._outbox.progress(name).minus(self._outbox.progress(self._uplink))
 
     def release(self, device: str) -> None:
@@ -115,7 +119,7 @@ class Holds:
         if self._holds[device].suspect_seq:
             self.rest(device)
         else:
-            self._outbox.forget(self._prefix + device)
+            self._outbox.forget(self.name_of(device))
             del self._holds[device]
 
     def rest(self, device: str) -> None:
@@ -124,20 +128,14 @@ class Holds:
 
     def passed(self, device: str, span: Span) -> None:
         """There is nothing of the device in `span`, or no more."""
-        self._outbox.passed(self._prefix + device, *span)
+        self._outbox.passed(self.name_of(device), *span)
 
-    def again(self, devices: Collection[str], span: Span) -> None:
-        """Of those of `devices` that were held back since, what was sent in `span` goes again."""
-        for device in self._holds.keys() & devices:
-            self._outbox.again(self._prefix + device, *span)
-
-    def taken(self, device: str, span: Span) -> None:
-        """All of the device in `span` was taken."""
+    def taken(self, device: str) -> None:
+        """What was sent of the device was taken."""
         hold = self._holds[device]
         hold.episode.ended()
         hold.readings_max = min(2 * hold.readings_max, READINGS_MAX)
         hold.suspect_seq = 0
-        self.passed(device, span)
 
     def probe(self, device: str, first: Numbered) -> Numbered | None:
         """What to send before `first` is sent again: another, if `first` is suspect."""

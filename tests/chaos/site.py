@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from agent.demo.modbus_line import SimulatedLine
 from agent.drivers.modbus.profile import ModbusProfile
 from agent.model import Quality
 from agent.store import Store
+from agent.store.ledger import LedgerRow
 from tests.chaos.agent import CLOCK_FILE
 from tests.conftest import Mosquitto, until
 from tests.thingsboard import FakeThingsBoard
@@ -259,13 +261,32 @@ class Site:
         """No new readings from here on; until nothing arrives any more."""
         for meter in self.meters:
             meter.refuse("count")
-        async with asyncio.timeout(timeout_s):
-            before, since_s = (-1, -1), 0.0
-            # What is in a file that was moved aside waits for its salvage.
-            while since_s < quiet_s or (before[0] != before[1] and not self.broken):
-                now = (len(self.centre), len(self.plain))
-                before, since_s = now, since_s + 0.2 if now == before else 0.0
-                await asyncio.sleep(0.2)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until_quiet(quiet_s)
+        except TimeoutError:
+            centre, plain = self.centre.items(), self.plain.items()
+            told = f"at the centre alone {sorted(centre - plain)[:9]}, elsewhere {sorted(plain - centre)[:9]}"
+            raise AssertionError(f"not calm: {told}\n{self.log.read_text()[-6000:]}") from None
+
+    async def _until_quiet(self, quiet_s: float) -> None:
+        before, since_s = (-1, -1), 0.0
+        # What is in a file that was moved aside waits for its salvage.
+        while since_s < quiet_s or (before[0] != before[1] and not self.broken):
+            now = (len(self.centre), len(self.plain))
+            before, since_s = now, since_s + 0.2 if now == before else 0.0
+            await asyncio.sleep(0.2)
+
+    async def books(self) -> tuple[Counter[str], list[LedgerRow], dict[str, int]]:
+        """Of the stopped agent: the readings of its log by device, its ledger, and what waits by uplink."""
+        logged: Counter[str] = Counter()
+        async with Store(self.data / "readings.db") as store:
+            seq = 0
+            while batch := await store.read_after(seq, 1000):
+                seq = batch[-1][0]
+                logged.update(reading.group.device.name for _, reading in batch)
+            waiting = {name: store.outbox.progress(name).waiting(seq) for name in ("center", "plain")}
+            return logged, await store.ledger.rows(0, 1 << 50), waiting
 
     async def kept(self) -> Seen:
         """What the log of the stopped agent holds."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from agent.store.ledger import LedgerRow
 from tests.chaos.mischief import mischief
 from tests.chaos.site import METERS, Seen, Site
 from tests.conftest import Mosquitto
@@ -35,6 +38,7 @@ async def test_nothing_is_lost_whatever_happens(tmp_path: Path, mosquitto: Mosqu
             await site.calm()
             assert await site.stop(signal.SIGTERM) == 0, site.log.read_text()
         kept = await site.kept()
+        books = await site.books()
         served = [meter.served for meter in site.meters]
         centre, plain, stops = site.centre, site.plain, site.stops
     story = f"seed {seed}: {', '.join(done)}\n{site.log.read_text()[-3000:]}"
@@ -42,6 +46,7 @@ async def test_nothing_is_lost_whatever_happens(tmp_path: Path, mosquitto: Mosqu
     assert lost(kept, centre) == [], story
     assert lost(kept, plain) == [], story
     assert centre == plain == kept, story
+    assert_agreement(*books, story)
     assert board.centre.differing == []
     assert site.differing == 0
     for at, count in enumerate(served):
@@ -54,3 +59,17 @@ async def test_nothing_is_lost_whatever_happens(tmp_path: Path, mosquitto: Mosqu
 
 def lost(kept: Seen, arrived: Seen) -> list[tuple[str, int]]:
     return sorted(kept.keys() - arrived.keys())
+
+
+def assert_agreement(
+    logged: Mapping[str, int], ledger: Sequence[LedgerRow], waiting: Mapping[str, int], story: str
+) -> None:
+    """The ledger has counted what the log holds, and of it as delivered all that does not wait."""
+    acquired = Counter[str]()
+    for row in ledger:
+        assert not row.discarded_unsent, (row, story)
+        acquired[row.device] += row.acquired
+    assert acquired == logged, (acquired, logged, story)
+    for name, count in waiting.items():
+        delivered = sum(row.delivered.get(name, 0) for row in ledger)
+        assert delivered + count == sum(acquired.values()), (name, delivered, count, acquired, story)

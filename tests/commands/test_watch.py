@@ -107,11 +107,14 @@ async def test_a_reader_that_leaves_ends_it(tmp_path: Path, free_port: Callable[
     async with SimulatedBus(meter(1)) as bus:
         process = await started("watch", str(configure(tmp_path, free_port(), bus.port, main=1)))
         assert process.stdout
-        await asyncio.wait_for(process.stdout.readline(), 20)
+        await asyncio.wait_for(process.stdout.readline(), 60)
         process.stdout._transport.close()  # type: ignore[attr-defined]  # as `| head -1` does
-        code = await asyncio.wait_for(process.wait(), 20)
+        code = await asyncio.wait_for(process.wait(), 60)
         assert process.stderr
-        assert (code, await process.stderr.read()) == (0, b"")
+        errors = (await process.stderr.read()).decode()
+    # On a busy machine the bus may be late, which is said; of the pipe nothing is.
+    assert code == 0
+    assert all(re.match("(device|line) ", line) for line in errors.splitlines()), errors
 
 
 async def test_in_place_on_a_terminal(tmp_path: Path, free_port: Callable[[], int]) -> None:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 WEB = ROOT / "web"
 BUILT = ROOT / "agent" / "server" / "page"
+REASONS = "../agent/control/site/reasons.pt-BR.json"  # which the page is built with too
 
 
 def test_the_build_is_of_these_sources() -> None:
@@ -20,7 +21,7 @@ def test_the_build_is_of_these_sources() -> None:
     files = [each for each in (WEB / "src").rglob("*") if each.is_file()]
     names = [each.relative_to(WEB).as_posix() for each in files]
     digest = hashlib.sha256()
-    for name in sorted([*names, "build.mjs", "package-lock.json"]):
+    for name in sorted([*names, REASONS, "build.mjs", "package-lock.json"]):
         digest.update(f"{name}\0".encode() + (WEB / name).read_bytes() + b"\0")
     for built in ("app.js", "style.css"):
         found = re.search(r"do not edit: ([0-9a-f]{64})", (BUILT / built).read_text(encoding="utf-8"))

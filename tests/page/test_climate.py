@@ -72,6 +72,32 @@ async def test_the_control_loop_is_shown_and_outranked(office: Office, visitor: 
     await expect(row.locator(".now")).to_have_text("off")
 
 
+async def test_why_control_commands_is_said_once_and_in_the_chosen_language(
+    office: Office, visitor: Visitor
+) -> None:
+    await office.user()
+    why = "control: start rule: occupied; starts 12 min ahead at 2.5 K/h"
+    for point, value in (("ac-101.on", 1.0), (SETPOINT, 22.0)):
+        office.dispatch.submit(point, value, Priority.CONTROL, why, 600)
+    page = await visitor.entered(language="pt-BR", phone=True)
+    await page.locator("#tab-climate").click()
+    once = page.locator(".climate > .holder")
+    await expect(once).to_have_text("regra de partida: ocupada; parte 12 min antes, a 2,5 K/h")
+    row = page.locator("[data-point='ac-101.on'] .holder")
+    await expect(row).to_have_text(re.compile(r"^controle automático · ainda \d+ min · "))
+    boxes = [
+        await page.locator(f"[data-point='{SETPOINT}'] {each}").bounding_box() for each in ("label", ".now")
+    ]
+    assert all(boxes)
+    name, now = boxes
+    assert name["y"] + name["height"] <= now["y"] + 1  # type: ignore[index]  # one is not written over the other
+    await expect(page.locator("[data-point='ac-101.mode'] .holder")).to_have_text("ninguém comanda")
+    office.dispatch.submit("ac-101.on", 0.0, Priority.CONTROL, "control: schedule: empty", 600)
+    await expect(row).to_contain_text("controle automático · horário fixo: vazia · ")
+    await expect(page.locator(f"[data-point='{SETPOINT}'] .holder")).to_contain_text("regra de partida")
+    await expect(once).to_be_hidden()
+
+
 async def test_a_viewer_sees_but_does_not_command(office: Office, visitor: Visitor) -> None:
     await office.user("bia", Role.VIEWER)
     page = await visitor.entered("bia")

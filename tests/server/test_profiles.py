@@ -177,3 +177,17 @@ async def test_what_was_changed_is_in_the_audit_log(running: Running) -> None:
     await ask(running, "DELETE", "/ours", If_Match=etag)
     file = running.file.with_name("data") / "audit.db"
     await until(lambda: b"config.profile" in file.read_bytes() + file.with_name("audit.db-wal").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("a = " + "[" * 900, 422, "fz.toml: expected TOML: "),
+        ("a = " + "9" * 5000, 400, "line 1: expected at most 2000 characters, found 5004"),
+        ("a" + ".a" * 60_000 + " = 1", 400, "line 1: expected at most 2000 characters"),  # a minute to parse
+    ],
+)
+async def test_a_text_that_is_a_weapon_is_refused(
+    running: Running, text: str, status: int, words: str
+) -> None:
+    assert words in await refused(status, running, "PUT", "/fz", {"text": text}, If_None_Match="*")

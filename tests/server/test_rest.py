@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -95,6 +96,27 @@ async def test_users_by_rest(site: Site) -> None:
         assert (await ask(method, path, body, status=status))["error"] == error, (method, path)
     await ask("DELETE", "/users/bea")
     assert [each["name"] for each in (await ask("GET", "/users"))["users"]] == ["ana"]
+
+
+async def test_two_admins_who_remove_each_other_do_not_leave_none(site: Site) -> None:
+    ask = await admin(site)
+    await site.server.users.add("bea", PASSWORD, "admin")
+    other = Asking(site, (await site.login("bea", PASSWORD))["access_token"])
+    answers = await asyncio.gather(
+        ask("PATCH", "/users/bea", {"role": "viewer"}),
+        other("PATCH", "/users/ana", {"role": "viewer"}),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(each, AssertionError) for each in answers) == 1  # one of them is refused
+    roles = [user.role for user in await site.server.users.list()]
+    assert sorted(roles) == ["admin", "viewer"]
+
+
+async def test_who_is_unlocked_and_disabled_at_once_is_disabled(site: Site) -> None:
+    ask = await admin(site)
+    await site.server.users.add("bea", PASSWORD)
+    changed = await ask("PATCH", "/users/bea", {"unlocked": True, "disabled": True})
+    assert changed["disabled"]
 
 
 async def test_keys_by_rest(site: Site) -> None:

@@ -352,6 +352,16 @@ async def test_a_refresh_token_works_once_in_the_socket_too(site: Site) -> None:
         assert fresh["expires_in"] == 899
         await socket.send_json({"type": "token.refresh", "refresh_token": pair["refresh_token"]})
         assert (await closed(socket))[0] == 4401  # the session is over: it may be stolen
+    (noted,) = await site.audited("token.replayed")
+    assert (noted.who, noted.what["asked"]) == ("ana", "GET /ws")
+
+
+async def test_forged_refresh_tokens_in_the_socket_are_noted_too(site: Site) -> None:
+    async with await enter(site) as socket:
+        for _ in range(3):
+            await socket.send_json({"type": "token.refresh", "refresh_token": "a.b.c"})
+            assert (await said(socket))["code"] == "invalid_grant"
+    assert len(await site.audited("token.forged")) == 3
 
 
 async def test_another_users_token_renews_nothing(site: Site) -> None:

@@ -299,6 +299,19 @@ async def test_a_backup_is_of_one_moment_and_comes_back(
     check(kept[0])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can restore for somebody else")
+async def test_what_root_restores_belongs_to_the_agent(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    await half_sealed(data / "readings.db")
+    back_up(data / "readings.db", tmp_path / "copy.db")
+    os.chown(data, 12345, 12345)
+    restore_command(data, tmp_path / "copy.db")
+    owners = {file.name: file.stat().st_uid for file in data.iterdir() if "before" not in file.name}
+    owners.pop("agent.lock")
+    assert owners == {"readings.db": 12345, "readings.journal": 12345}
+
+
 async def test_what_is_no_backup_is_not_restored(tmp_path: Path) -> None:
     await half_sealed(tmp_path / "readings.db")
     before = (tmp_path / "readings.db").read_bytes()
@@ -307,8 +320,13 @@ async def test_what_is_no_backup_is_not_restored(tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE t (x)")
+    newer = tmp_path / "newer.db"
+    shutil.copyfile(tmp_path / "readings.db", newer)
+    with sqlite3.connect(newer) as db:
+        db.execute("PRAGMA user_version = 99")
     for file, reason in (
         (wrong, "cannot be read"),
+        (newer, "schema 99.*newer agent"),
         (other, "something else"),
         (tmp_path / "none.db", "cannot"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from agent.model import NAN, Group, Reading
 from agent.store import Store
+from agent.store.backup import back_up
 from agent.supervise import Episode
 from agent.uplink.delivery import Delivery
 from agent.uplink.options import DeliveryOptions
@@ -226,6 +228,46 @@ async def test_what_3_1_1_acknowledged_just_before_it_closed_goes_again(store: S
         centre.links[-1].gone.set_result(None)
         await until(lambda: len(centre.taken) == 40)
     assert set(centre.taken) == all_of(10)
+
+
+async def after_a_kill(store: Store, folder: Path) -> tuple[int, int]:
+    """What a copy of the file says: how many readings wait, and how many the ledger takes for delivered."""
+    await store.commit()
+    back_up(store.file, copy := folder / f"{time.monotonic_ns()}.db")
+    async with Store(copy) as found:
+        rows = await found.ledger.rows(0, 1 << 50)
+        held = [found.outbox.progress(name).waiting(found.last_seq) for name in found.outbox.under("center/")]
+        return waiting(found) + sum(held), sum(row.delivered.get("center", 0) for row in rows)
+
+
+async def test_what_3_1_1_acknowledged_just_before_a_kill_goes_again(store: Store, tmp_path: Path) -> None:
+    centre = Centre()
+    delivery = delivery_of(store)
+    async with centre.linked(delivery, EPISODE, sure=False):
+        fill(store, 10)
+        await until(lambda: len(centre.taken) == 20 and waiting(store) == 0)
+        assert await after_a_kill(store, tmp_path) == (20, 0)
+        await until(lambda: delivery.readings == 20)  # the link has outlived it
+        assert await after_a_kill(store, tmp_path) == (0, 20)
+    assert len(centre.taken) == 20
+
+
+async def test_what_3_1_1_took_of_a_held_device_is_doubted_too(store: Store, tmp_path: Path) -> None:
+    refused = True
+    centre = Centre(lambda topic, message: "no" if refused and "b" in message else "")
+    delivery = delivery_of(store)
+    async with centre.linked(delivery, EPISODE, sure=False):
+        fill(store, 2)
+        await until(lambda: "b" in delivery.holds and delivery.readings == 2)
+        refused = False
+        await until(lambda: len(set(centre.taken)) == 4)
+        assert delivery.readings == 2
+        left, delivered = await after_a_kill(store, tmp_path)
+        assert left > 0  # whatever span it was that has them
+        assert delivered == 2
+        await until(lambda: not delivery.holds)
+        assert await after_a_kill(store, tmp_path) == (0, 4)
+    assert len(set(centre.taken)) == 4
 
 
 async def test_a_quiet_device_is_introduced_again_before_the_centre_forgets_it(store: Store) -> None:

@@ -4,7 +4,7 @@
 import { $, make, write } from "./element.js";
 import { grouped } from "./devices.js";
 import { Failed } from "./socket.js";
-import { plain, shown, span, t, word } from "./text.js";
+import { plain, shown, span, t, why, word } from "./text.js";
 
 const LEASES_MIN = [15, 30, 60, 120, 240, 480, 1440];
 const LEASE_MIN = 60;
@@ -40,11 +40,11 @@ class Row {
     return this.field.value === "" ? NaN : Number(this.field.value);
   }
 
-  write(value, command, mayCommand) {
+  write(value, command, mayCommand, source) {
     write(this.now, shown(value, this.point));
     if (!this.touched && document.activeElement !== this.field) this.field.value = value ?? "";
     this.field.disabled = !mayCommand;
-    write(this.holder, command ? said(command) : t("nobody"));
+    write(this.holder, command ? said(command, source) : t("nobody"));
     this.holder.dataset.state = command?.state ?? "";
   }
 
@@ -60,10 +60,13 @@ class Row {
   }
 }
 
+/** Who commands; control says its reason there. */
+const from = (command) => (command.priority === "control" ? why(command.source.replace(/^control: /, "")) : command.source);
+
 /** `manual · ana · 59 min left · written`. */
-function said(command) {
+function said(command, source) {
   const left = t("left", { span: span((command.endsMs - Date.now()) / 1000) });
-  const parts = [t(`by_${command.priority}`), command.source, left, t(`is_${command.state}`), command.reason];
+  const parts = [t(`by_${command.priority}`), source, left, t(`is_${command.state}`), command.reason];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -73,6 +76,7 @@ class Card {
     this.points = points;
     this.rows = writable.map((point) => new Row(point));
     this.facts = points.filter((point) => !point.writable).map((point) => [point, make("dd")]);
+    this.reason = make("p", { class: "holder" });
     this.state = make("p", { class: "said", role: "status" });
     this.fault = make("p", { class: "fault", role: "alert" });
     this.lease = make("select", { id: `lease-${device}` }, ...LEASES_MIN.map((minutes) => make("option", { value: minutes }, span(minutes * 60))));
@@ -86,6 +90,7 @@ class Card {
       make("header", {}, make("h2", {}, points[0].label || device), make("p", {}, [points[0].label ? device : "", points[0].type].filter(Boolean).join(" · "))),
       make("dl", { class: "facts" }, ...facts),
       ...this.rows.map((row) => row.element),
+      this.reason,
       make("div", { class: "lease" }, make("label", { for: this.lease.id, "data-t": "leaseFor" }), this.lease),
       make("div", { class: "actions" }, this.apply, this.free),
       this.state, this.fault,
@@ -96,6 +101,19 @@ class Card {
       order.override(this);
     });
     this.free.addEventListener("click", () => order.release(this));
+  }
+
+  /** Why control commands is said once, if it is the same for more than one row. */
+  write(value, winner, may) {
+    const held = this.rows.map((row) => winner(row.point.id));
+    const steered = held.filter((each) => each?.priority === "control");
+    const once = steered.length > 1 && steered.every((each) => each.source === steered[0].source);
+    this.rows.forEach((row, at) => {
+      const said = held[at] && !(once && held[at].priority === "control") ? from(held[at]) : "";
+      row.write(value(row.point.id), held[at], may, said);
+    });
+    write(this.reason, once ? from(steered[0]) : "");
+    this.reason.hidden = !once;
   }
 
   say(text, fault = "") {
@@ -161,7 +179,7 @@ export class Climate {
   tick() {
     if (document.hidden || $("view-climate").hidden) return;
     for (const card of this.#cards) {
-      for (const row of card.rows) row.write(this.#image.value(row.point.id), this.#winner(row.point.id), this.#may);
+      card.write((id) => this.#image.value(id), (id) => this.#winner(id), this.#may);
       for (const [point, place] of card.facts) {
         write(place, shown(this.#image.value(point.id), point));
       }

@@ -1,5 +1,6 @@
 // Every word of the page, in both languages, and how numbers and ages read in them.
 
+import reasons from "../../agent/control/site/reasons.pt-BR.json";
 import en from "./text/en.json";
 import words from "./text/profiles.pt-BR.json";
 import pt from "./text/pt-BR.json";
@@ -58,6 +59,13 @@ export function number(value, digits, unit = "") {
 
 /** A word of a profile (a state, a common point's name), in the chosen language if it is known there. */
 export const word = (text) => (language === "en" ? text : words[text] ?? text);
+
+/** Why control did something: whole or in parts, as `uicps-agent control explain` says it. */
+export function why(reason) {
+  if (language === "en") return reason;
+  const said = reasons.reduce((text, [english, own]) => text.replace(new RegExp(english, "g"), own.replaceAll("\\", "$")), reason);
+  return said.replace(/(\d)\.(\d)/g, "$1,$2");
+}
 
 // "on" is also the word for one of its values.
 export const plain = ({ point }) => (point === "on" ? "on/off" : point.replaceAll("_", " "));

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
+from functools import cache
+from importlib import resources
 from typing import Any, Literal
 
 from agent.control.site.record import Cycle
@@ -22,64 +25,19 @@ _RUNGS = {
     ),
 }
 
-# The reasons of the core, whole or in part, the longest first.
-_PHRASES: Sequence[tuple[str, str]] = (
-    (r"the unit alone will not be enough later", "o aparelho sozinho não dará conta mais tarde"),
-    (r"dear hours follow", "vêm horas caras"),
-    (r"demand is dear", "a demanda é cara"),
-    (r"stores cold before the peak", "armazena frio antes da ponta"),
-    (r"occupied, never off", "ocupada, nunca desligado"),
-    (r"nobody comes today", "ninguém vem hoje"),
-    (r"empty and nothing to prepare", "vazia e nada a preparar"),
-    (r"this room has a hard ceiling", "esta sala tem um teto rígido"),
-    (r"the unit's own thermostat", "o termostato do próprio aparelho"),
-    (r"hot room: forced cooling", "sala quente: resfriamento forçado"),
-    (r"damp, no coasting", "úmida, sem desligar"),
-    (r"hard ceiling", "teto rígido"),
-    (r"no model accepted yet", "nenhum modelo aceito ainda"),
-    (r"the last nights' model did not pass the gate", "o modelo das últimas noites não passou na prova"),
-    (
-        r"as warm as it may be while nobody is there",
-        "tão quente quanto pode ficar enquanto não há ninguém",
-    ),
-    (r"the solver was late twice", "o otimizador atrasou duas vezes"),
-    (r"a unit does not obey, told three times", "um aparelho não obedece, avisado três vezes"),
-    (r"does not obey, told three times", "não obedece, avisado três vezes"),
-    (r"the clock is not trusted", "o relógio não é confiável"),
-    (r"no reading of the room", "sem leitura da sala"),
-    (r"a reading of (\S+) °C is not plausible", r"uma leitura de \1 °C não é plausível"),
-    (r"the room's last reading is (\S+) min old", r"a última leitura da sala tem \1 min"),
-    (
-        r"the room's reading stands still at (\S+) °C while the unit switches",
-        r"a leitura da sala está parada em \1 °C enquanto o aparelho liga e desliga",
-    ),
-    (r"set by hand", "comandado à mão"),
-    (r"hands off", "sem comando"),
-    (r"starts (\S+) min ahead at (\S+) K/h", r"parte \1 min antes, a \2 K/h"),
-    (r"(\S+) min to go, (\S+) needed", r"faltam \1 min, precisa de \2"),
-    (r"(on|off) for (\S+) s more at least", r"ainda \2 s no estado atual"),
-    (r"(\d+) starts in the last hour", r"\1 partidas na última hora"),
-    (r"another unit has just started", "outro aparelho acabou de partir"),
-    (r"power has just returned", "a energia acabou de voltar"),
-    (r"own controller", "controlador próprio"),
-    (r"start rule", "regra de partida"),
-    (r"schedule: empty, with a limit", "horário fixo: vazia, com um limite"),
-    (r"schedule: empty", "horário fixo: vazia"),
-    (r"schedule:", "horário fixo:"),
-    (r"plan:", "plano:"),
-    (r"is next", "é o próximo"),
-    (r"occupied", "ocupada"),
-    (r"all is well", "tudo bem"),
-    (r"new here", "recém-chegado"),
-    (r"waits:", "espera:"),
-)
+
+@cache
+def _phrases() -> Sequence[tuple[str, str]]:
+    """The reasons of the core, whole or in part, the longest first; the page is built with them too."""
+    text = (resources.files(__package__) / "reasons.pt-BR.json").read_text(encoding="utf-8")
+    return [(english, portuguese) for english, portuguese in json.loads(text)]
 
 
 def translated(reason: str, language: Language) -> str:
     """A reason of the core in that language; a phrase without a translation stays English."""
     if language == "en":
         return reason
-    for english, portuguese in _PHRASES:
+    for english, portuguese in _phrases():
         reason = re.sub(english, portuguese, reason)
     return reason
 
