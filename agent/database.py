@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 COMPANIONS = ("-wal", "-shm", "")
-ASIDE_MAX = 3  # files of one database, moved aside for one reason, that are kept: the newest
+ASIDE_MAX = 3  # files of a small database, moved aside for one reason, that are kept: the newest
 MODE = 0o600
 
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -47,10 +47,11 @@ def move_aside(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     *,
     journal: bool = False,
+    keep: int = ASIDE_MAX,
 ) -> str:
     """Rename `file` and its companions, with `journal` that too; the new name. OSError if that fails.
 
-    Of those moved aside before for the same reason only the newest stay, ASIDE_MAX with this one.
+    Of those moved aside before for the same reason only the newest stay, `keep` with this one.
     """
     stem = f"{file.stem}.{why}-{now():%Y%m%dT%H%M%SZ}"
     aside = next(
@@ -64,7 +65,7 @@ def move_aside(
     for old, new in moves:
         if old.exists():
             old.rename(new)
-    _forget_old(file, why)
+    _forget_old(file, why, keep)
     return aside.name
 
 
@@ -208,10 +209,11 @@ def _make_private(file: Path) -> None:
         os.close(descriptor)
 
 
-def _forget_old(file: Path, why: str) -> None:
-    """Let go of files moved aside beyond the newest ASIDE_MAX: nothing grows for ever."""
+def _forget_old(file: Path, why: str, keep: int) -> None:
+    """Let go of files moved aside beyond the newest `keep`: nothing grows for ever."""
     found = file.parent.glob(f"{file.stem}.{why}-*{file.suffix}")
-    for old in sorted(found, key=lambda each: each.stat().st_ctime_ns)[:-ASIDE_MAX]:
+    for old in sorted(found, key=lambda each: each.stat().st_ctime_ns)[:-keep]:
+        log.warning("%s: deleted, of files moved aside only the newest %d are kept", old, keep)
         for each in COMPANIONS:
             old.with_name(old.name + each).unlink(missing_ok=True)
         old.with_suffix(".journal").unlink(missing_ok=True)

@@ -186,7 +186,9 @@ class Own:
     def _store(self, store: Mapping[str, Any]) -> Iterator[Found]:
         yield Found(own_alarm("store-failing"), bool(store.get("failing")), 10.0)
         discarded = int(store.get("discarded_unsent", 0))
-        if 0 <= self._discarded < discarded:
+        if self._discarded < 0:  # what was given up in earlier runs was said there, but for what a kill took
+            self._discarded = discarded - int(store.get("lost_by_kill", 0))
+        if self._discarded < discarded:
             text = f"{discarded - self._discarded}"
             self._alarms.happened(own_alarm("store-discarding"), detail=text, lasts_s=DISCARDED_QUIET_S)
         self._discarded = discarded

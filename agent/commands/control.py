@@ -72,6 +72,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
         return _faulty(f"--site: expected {', '.join(named_cases())} or drawn-N, found {arguments.site!r}")
     if not DAYS_MIN <= arguments.days <= DAYS_MAX:
         return _faulty(f"--days: expected {DAYS_MIN} to {DAYS_MAX}, found {arguments.days}")
+    if arguments.plot is not None and not arguments.plot.absolute().parent.is_dir():
+        return _faulty(f"--plot: expected a file in a folder that exists, found {arguments.plot}")
     price = prices(arguments.days, arguments.peak)
     began_s = time.monotonic()
     agent = run_agent(

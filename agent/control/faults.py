@@ -27,7 +27,7 @@ def room_faults(rooms: Sequence[RoomOptions], points: Mapping[str, Point]) -> Fa
             path = f"room[{at}].unit[{number}]"
             yield from _unit_faults(path, unit, points)
             yield from _fallback_faults(path, room, unit, points)
-            for point in filter(None, (unit.on_point, unit.setpoint_point, unit.mode_point)):
+            for point in unit.points:
                 if point in commanded:
                     yield path, f"expected each point in one unit only, {point} is also in {commanded[point]}"
                 commanded[point] = path
@@ -56,6 +56,7 @@ def _unit_faults(path: str, unit: UnitOptions, points: Mapping[str, Point]) -> F
             unit.mode_point,
             [unit.cool_code, *([] if unit.dry_code is None else [unit.dry_code])],
         ),
+        "fan_point": (unit.fan_point, [unit.fan_code]),
     }
     for key, (name, values) in written.items():
         yield from _unknown(f"{path}.{key}", name, points)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from agent.control import ladder
 from agent.control.decide import decide
 from agent.control.history import (
     OUTDOOR,
@@ -117,7 +118,7 @@ class Loop:
 
     def _sample(self, room: Room, observed: Observed) -> dict[int, float | None]:
         seen = observed.rooms.get(room.id, RoomSeen())
-        temp_c = _value(seen.temperature_c)
+        temp_c = _value(seen.temperature_c) if not ladder.temperature(seen)[1] else None
         power_w = _value(seen.power_w)
         if power_w is None:
             power_w = estimated_w(room, self.state.rooms.get(room.id), temp_c)

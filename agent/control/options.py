@@ -61,6 +61,8 @@ class UnitOptions(Options):
     mode_point: PointId | None = None
     cool_code: float = 1.0
     dry_code: float | None = None
+    fan_point: PointId | None = None
+    fan_code: float = 0.0
     rated_w: Annotated[float, Field(gt=0, le=200_000)]
     inverter: bool = True
     setpoint_step_k: Annotated[float, Field(ge=0.1, le=2)] = 1.0
@@ -69,6 +71,12 @@ class UnitOptions(Options):
     on_s_min: Annotated[float, Field(ge=60, le=3600)] = 300.0
     off_s_min: Annotated[float, Field(ge=60, le=3600)] = 300.0
     starts_per_h_max: Annotated[int, Field(ge=1, le=20)] = 6
+
+    @property
+    def points(self) -> list[str]:
+        """Every point that commands it, in the order of writing."""
+        named = (self.mode_point, self.fan_point, self.setpoint_point, self.on_point)
+        return [point for point in named if point is not None]
 
     @model_validator(mode="after")
     def _range_is_one(self) -> UnitOptions:

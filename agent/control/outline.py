@@ -79,7 +79,7 @@ def problem_of(
         price=price,
         low_c=low,
         high_c=high,
-        discomfort=DISCOMFORT_HOURS * float(price.mean()) * max_w / 1000,
+        discomfort=DISCOMFORT_HOURS * float(np.maximum(price, 0).mean()) * max_w / 1000,
         others_w=np.zeros(HORIZON) if outlook.others_w is None else np.array(outlook.others_w),
         demand_price=demand_price,
         demand_free_w=free_w,

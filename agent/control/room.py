@@ -14,6 +14,10 @@ from enum import IntEnum
 QUARTER_MS = 900_000
 QUARTERS_PER_DAY = 96
 HORIZON = 96
+OUTDOOR_C, SUN_W_M2 = (-60.0, 60.0), (-50.0, 2000.0)
+HUMIDITY_PCT, POWER_W = (0.0, 110.0), (-1e8, 1e8)
+"""What can be true: an open circuit or a word of 0xFFFF is missing, not a heat wave."""
+ANY = (-math.inf, math.inf)
 
 
 class Rung(IntEnum):
@@ -75,9 +79,11 @@ class Seen:
     age_s: float = 0.0
 
 
-def known(seen: Seen | None) -> Seen | None:
-    """Not a number is missing, never a value."""
-    return None if seen is None or not math.isfinite(seen.value) else seen
+def known(seen: Seen | None, within: tuple[float, float] = ANY) -> Seen | None:
+    """Not a number is missing, never a value; and so is what cannot be."""
+    if seen is None or not (math.isfinite(seen.value) and math.isfinite(seen.age_s)):
+        return None
+    return seen if within[0] <= seen.value <= within[1] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,8 @@ class RoomSeen:
         return replace(
             self,
             temperature_c=known(self.temperature_c),
-            humidity_pct=known(self.humidity_pct),
-            power_w=known(self.power_w),
+            humidity_pct=known(self.humidity_pct, HUMIDITY_PCT),
+            power_w=known(self.power_w, POWER_W),
             units={
                 name: UnitSeen(known(unit.on), known(unit.setpoint_c)) for name, unit in self.units.items()
             },
@@ -140,9 +146,9 @@ class Observed:
         return replace(
             self,
             rooms={name: room.clean() for name, room in self.rooms.items()},
-            outdoor_c=known(self.outdoor_c),
-            sun_w_m2=known(self.sun_w_m2),
-            site_w=known(self.site_w),
+            outdoor_c=known(self.outdoor_c, OUTDOOR_C),
+            sun_w_m2=known(self.sun_w_m2, SUN_W_M2),
+            site_w=known(self.site_w, POWER_W),
         )
 
 
@@ -180,6 +186,10 @@ class Outlook:
             if values is not None and len(values) != HORIZON:
                 raise ValueError(
                     f"{name}: expected {HORIZON} values, a quarter of an hour each, found {len(values)}"
+                )
+            if values is not None and not all(map(math.isfinite, values)):
+                raise ValueError(
+                    f"{name}: expected numbers, found one that is none; leave out what is not known"
                 )
 
 

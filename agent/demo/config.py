@@ -98,6 +98,8 @@ setpoint_point = "ac-101.temperature_setpoint"
 mode_point = "ac-101.mode"
 cool_code = 4.0
 dry_code = 2.0
+fan_point = "ac-101.fan_speed"
+fan_code = 0.0
 rated_w = 1200.0
 setpoint_step_k = 0.5
 """

@@ -36,7 +36,7 @@ from agent.server.export import Export
 from agent.server.identity.permissions import Permission
 from agent.server.jobs import JobRoutes
 from agent.server.live import Live
-from agent.server.logs import Ring
+from agent.server.logs import ON_THE_BOX, Ring
 from agent.server.metrics import Metrics
 from agent.server.noise import requests_log
 from agent.server.office import Office
@@ -49,7 +49,7 @@ from agent.server.pushing import Pushing
 from agent.server.replies import Refused
 from agent.server.reports import DOOR, ReportRoutes
 from agent.server.route import Route
-from agent.server.routes import Handlers, table
+from agent.server.routes import CERTIFICATE, Handlers, table
 from agent.server.scanning import Scanning
 from agent.server.setting import Setting
 from agent.server.steering import Steering
@@ -169,6 +169,7 @@ class Server:
                 "no user yet: make the first admin at %s with the setup code %s (or uicps-agent user add)",
                 self._url,
                 self.office.setup.code,
+                extra=ON_THE_BOX,
             )
 
     def _tls(self) -> ssl.SSLContext:
@@ -254,7 +255,6 @@ class Server:
         described = Described(self.routes)
         return [
             *site.routes(),
-            web.get("/ca.crt", self._ca),
             web.get("/api/openapi.json", described.json),
             web.get("/api/docs", described.page),
             web.get("/ws", sockets.connect, allow_head=False),
@@ -267,6 +267,7 @@ class Server:
 
     def _handlers(self, orders: Orders | None) -> Handlers:
         return Handlers(
+            self._ca,
             self.office,
             self._api,
             Export(self._hub, self._store, self._options, self._clock, self.office.shut_out),
@@ -290,7 +291,7 @@ class Server:
             raise Refused(404, "not_found", "this agent has no authority of its own", kind="not_found")
         headers = {"Content-Disposition": 'attachment; filename="uicps-ca.crt"'}
         body = self._certificates.ca_pem
-        return web.Response(body=body, content_type="application/x-x509-ca-cert", headers=headers)
+        return web.Response(body=body, content_type=CERTIFICATE, headers=headers)
 
 
 def _guarded(route: Route, needs: Callable[[Permission, Handler], Handler]) -> Handler:

@@ -14,6 +14,7 @@ from agent.server.replies import json_reply
 
 LINES_MAX = 2000
 TEXT_CHARS_MAX = 2000
+ON_THE_BOX = {"on_the_box": True}
 
 
 class LogQuery(Query):
@@ -25,7 +26,8 @@ class LogQuery(Query):
 
 
 class Ring(logging.Handler):
-    """Keeps LINES_MAX lines; to be added to the root logger. A log with a traceback keeps its end."""
+    """Keeps LINES_MAX lines; to be added to the root logger. A log with a traceback keeps its end. What is
+    logged with `extra=ON_THE_BOX` is only for who can read the log itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +36,8 @@ class Ring(logging.Handler):
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "on_the_box"):
+            return
         text = self.format(record)
         self._number += 1
         line = {

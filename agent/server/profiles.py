@@ -6,6 +6,7 @@ If-None-Match: * for a new one. What changes a built-in makes an own copy of it,
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import tomlkit
@@ -82,13 +83,13 @@ class ProfileRoutes:
         """Make a point, exchange its keys, or move it to another group."""
         asked, name = await body(request, PointChange), request.match_info["point"]
         sheet, seen = await self._sheet(request), _seen(request)
-        document = _parsed(sheet)
+        document = await asyncio.to_thread(_parsed, sheet)  # a long one takes the parser a second
         _put_point(document, asked.group, {"name": name} | asked.model_dump(exclude={"group"}))
         return await self._put(request, sheet.name, seen, tomlkit.dumps(document))
 
     async def remove_point(self, request: web.Request) -> web.Response:
         sheet, seen = await self._sheet(request), _seen(request)
-        document, name = _parsed(sheet), request.match_info["point"]
+        document, name = await asyncio.to_thread(_parsed, sheet), request.match_info["point"]
         group = _group_with(document, name)
         if group is None:
             raise unknown("point", name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aiohttp.typedefs import Handler
+
 from agent.server import shapes
 from agent.server.alarms import Acknowledge, AlarmRoutes, EventsQuery, Shelve, Unshelve
 from agent.server.api import Api, LedgerQuery, PointsQuery
@@ -28,12 +30,14 @@ from agent.server.steering import Order, Steering
 
 CSV = "text/csv"
 TEXT = "text/plain"
+CERTIFICATE = "application/x-x509-ca-cert"
 V1 = "/api/v1"
 
 
 class Handlers(NamedTuple):
     """What answers."""
 
+    ca: Handler
     office: Office
     api: Api
     export: Export
@@ -52,7 +56,7 @@ class Handlers(NamedTuple):
 
 
 def table(on: Handlers) -> list[Route]:
-    """Every route with a token."""
+    """Every route of the API."""
     alarms = _alarms(on.alarms) if on.alarms else []
     return [
         *_open(on),
@@ -79,6 +83,8 @@ def _open(on: Handlers) -> list[Route]:
     return [
         Route("GET", "/healthz", None, on.api.healthz, "Whether the agent is well", answer=shapes.Health,
               others={503: shapes.Unhealthy}),
+        Route("GET", "/ca.crt", None, on.ca, "The authority behind the certificate, to be trusted",
+              answer=CERTIFICATE, refuses={404: "the agent has none of its own"}),
         Route("GET", "/setup", None, setup.state, "Whether the first admin is to be made",
               answer=access.SetupState),
         Route("POST", "/setup", None, setup.first_admin, "Make the first admin", body=access.FirstAdmin,

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SHARE = 2 / 3
 SCHEMA = "agent.store.schema"
+ASIDE_MAX = (
+    20  # broken files that are kept: what they hold may not be delivered, so only a dying card fills this
+)
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 _PACKED = itemgetter(4)
@@ -76,7 +79,7 @@ class Disk:
                 raise OSError(
                     f"{self._file}: cannot be opened: {error}; is the disk full or read-only?"
                 ) from error
-            self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True)
+            self.moved_aside = await asyncio.to_thread(move_aside, self._file, journal=True, keep=ASIDE_MAX)
             aside = self._file.with_name(self.moved_aside).with_suffix(".journal")
             hand_on(aside, self._file.with_suffix(".journal"))
             text = "store: %s was broken (%s): moved aside as %s, a new one is made; %s"
@@ -92,7 +95,7 @@ class Disk:
         known = dict(self._ids)
         if self._is_open:
             await self.close()
-        aside = await asyncio.to_thread(move_aside, self._file) if self._file.exists() else ""
+        aside = await asyncio.to_thread(move_aside, self._file, keep=ASIDE_MAX) if self._file.exists() else ""
         self._ids.clear()
         self._groups.clear()
         self._ledger.forget_cache()

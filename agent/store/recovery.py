@@ -22,8 +22,8 @@ LOST = (
 COUNT = "INSERT INTO counter VALUES ('discarded_unsent', ?1) ON CONFLICT DO UPDATE SET count = count + ?1"
 
 
-async def recover(disk: Disk, journal: Journal) -> None:
-    """Write what `journal` kept, in one transaction, of groups that the file knows.
+async def recover(disk: Disk, journal: Journal) -> int:
+    """Write what `journal` kept, in one transaction, of groups that the file knows; how many are missing.
 
     The numbers of what is missing are never given out again: an uplink may have passed them.
     """
@@ -43,6 +43,7 @@ async def recover(disk: Disk, journal: Journal) -> None:
         log.info("store: %d readings of the last moments before a kill were saved", len(known))
     if lost:
         log.critical(LOST, lost)
+    return lost
 
 
 def _acquired(disk: Disk, records: Sequence[Record]) -> ledger.Deltas:

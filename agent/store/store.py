@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import sys
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -40,6 +41,7 @@ from agent.store.sealed import Numbered
 from agent.store.sealing import ChunkSize, chunk_size_of
 from agent.store.series import Columns, Steps
 from agent.store.state import StoreState
+from agent.store.tail import Tail
 from agent.store.upkeep import Upkeep, UpkeepNews
 from agent.supervise import Episode, to_its_end
 
@@ -68,9 +70,8 @@ class Store:
         )
         self._journal = Journal(file.with_suffix(".journal"), self.disk.room.journal_sizes_bytes)
         self._episode = Episode(log, f"store {file}")
-        self._recent: list[Reading] = []  # the newest readings, without a gap
-        self._recent_first = 1  # the seq of _recent[0]
-        self._committed = self._commits = 0
+        self._tail = Tail()
+        self._committed = self._commits = self._lost_by_kill = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._discarded_kept = Discarded()
         self._discarding = Episode(log, f"store {file}")
@@ -78,7 +79,7 @@ class Store:
         self.epoch: tuple[str, int] = ("", 0)  # the boot that stamps, and by how many ms it is ahead
         self._broken: sqlite3.Error | None = None
         self.writing = asyncio.Lock()
-        news = UpkeepNews(self._sealable, self.note, self._forget)
+        news = UpkeepNews(self._sealable, self.note, self._tail.forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self.writing, news)
         self._history = History(self._disk.sealed, self.commit, self._beyond, self.note)
@@ -94,7 +95,7 @@ class Store:
             counters = (kept.counters.get(f"discarded_{name}", 0) for name in Discarded._fields)
             self._budget.discarded = self._discarded_kept = Discarded(*counters)
             self._committed = max(kept.last_seq, self.outbox.last_seq)
-            self._recent_first = self._committed + 1
+            self._tail.first = self._committed + 1
             self._journal_anew()
             self._budget.used_bytes, _ = await self._disk.sizes_bytes()
             stack.push_async_callback(self._last_commit)
@@ -114,7 +115,7 @@ class Store:
             log.warning("store: no journal (%s): if the agent is killed, up to a second is lost", error)
             return
         stack.callback(self._journal.close)
-        await recover(self._disk, self._journal)
+        self._lost_by_kill = await recover(self._disk, self._journal)
 
     async def register(self, groups: Iterable[Group]) -> None:
         """Say which groups will come, so that even their first readings outlive a kill."""
@@ -136,7 +137,7 @@ class Store:
         self._journal.add(self.last_seq + 1, readings, self._disk.ids)
         if readings and self._held_from is None:
             self._journal.stamped(readings[-1].time_ms)
-        self._recent.extend(readings)
+        self._tail.extend(readings)
         self.ledger.acquired(readings)
         self._wake()
 
@@ -149,7 +150,7 @@ class Store:
     @property
     def last_seq(self) -> int:
         """The number of the newest reading."""
-        return self._recent_first + len(self._recent) - 1
+        return self._tail.last
 
     @property
     def state(self) -> StoreState:
@@ -165,6 +166,7 @@ class Store:
             self._budget.pressure,
             self._disk.moved_aside,
             self._in_memory,
+            self._lost_by_kill,
         )
 
     def discarded_elsewhere(self, other: StoreState) -> None:
@@ -204,13 +206,13 @@ class Store:
                 self._discarding.ended()
             if self._journal.first != self._committed + 1:
                 self._journal_anew()
-            self._forget(self._committed - MEMORY_COMMITTED_READINGS)
+            self._tail.forget(self._committed - MEMORY_COMMITTED_READINGS)
 
     async def _write(self) -> None:
         """What has come since the last commit, in one transaction."""
         first, last = self._committed + 1, self.last_seq
         out, discarded = self.outbox.changes(), self._budget.discarded
-        batch = self._recent[first - self._recent_first :]
+        batch = self._tail.since(first)
         counters = discarded.counters() if discarded != self._discarded_kept else {}
         deltas = self.ledger.take()
         if not (batch or out or deltas or counters):
@@ -226,7 +228,7 @@ class Store:
 
     def _journal_anew(self) -> None:
         first = self._committed + 1
-        self._journal.restart(first, self._recent[first - self._recent_first :], self._disk.ids)
+        self._journal.restart(first, self._tail.since(first), self._disk.ids)
 
     def _give_up_surplus(self) -> None:
         """Give up the oldest readings that neither disk nor memory can hold."""
@@ -243,22 +245,15 @@ class Store:
         unsent = 0
         for spans, sent in ((wanted, False), (between(first, until, wanted), True)):
             for start, end in spans:
-                lost = self._recent[start - self._recent_first : end - self._recent_first + 1]
+                lost = self._tail.between(start, end)
                 self.ledger.discarded(rule, lost, sent=sent)
                 unsent += 0 if sent else len(lost)
         count = until - first + 1
         before = self._budget.discarded
         self._budget.discarded = Discarded(before.sent + count - unsent, before.unsent + unsent)
         self._committed = until
-        self._forget(until)
+        self._tail.forget(until)
         return unsent
-
-    def _forget(self, until: int) -> None:
-        """Let go of what memory holds up to `until`."""
-        surplus = until - self._recent_first + 1
-        if surplus > 0:
-            del self._recent[:surplus]
-            self._recent_first += surplus
 
     # ---------------------------------------------------------------- a broken file
 
@@ -269,12 +264,12 @@ class Store:
 
     async def _start_over(self, reason: sqlite3.Error) -> None:
         """Move the broken file aside and go on in a new one, beginning with all that memory has."""
-        kept = self._recent_first - 1
+        kept = self._tail.first - 1
         held = self._held_from is not None
         try:
             aside = await self._disk.start_over(kept)
             if self._held_from is not None:
-                self._held_from = max(self._held_from, self._recent_first)
+                self._held_from = max(self._held_from, self._tail.first)
                 await begin_epoch(self._disk, self._held_from, *self.epoch, trusted=not held)
         except (sqlite3.Error, OSError) as error:
             self._episode.failed(f"broken ({reason}), and no new one can be made: {error}")
@@ -282,8 +277,8 @@ class Store:
         if aside:
             log.critical("store: broken (%s), moved aside as %s; %s", reason, aside, WAY_OUT)
         self._broken = None
-        again = self._committed - kept
-        self.ledger.acquired(self._recent[:again])  # the new file's ledger has never heard of them
+        again = self._tail.between(kept + 1, self._committed)
+        self.ledger.acquired(again)  # the new file's ledger has never heard of them
         self._committed, self._discarded_kept = kept, Discarded()
         self.outbox.lost()
 
@@ -316,14 +311,11 @@ class Store:
         async with self.writing:
             if self._held_from is None:
                 return
-            end = len(self._recent)  # what comes while the disk works is stamped right
+            end = self.last_seq  # what comes while the disk works is stamped right
             await restamp(self._disk, self._held_from, shift_ms)
-            pending = max(self._held_from, self._committed + 1) - self._recent_first
-            self.ledger.shifted(self._recent[pending:end], shift_ms)
-            at = max(0, self._held_from - self._recent_first)
-            self._recent[at:end] = [
-                reading._replace(time_ms=reading.time_ms + shift_ms) for reading in self._recent[at:end]
-            ]
+            pending = max(self._held_from, self._committed + 1)
+            self.ledger.shifted(self._tail.between(pending, end), shift_ms)
+            self._tail.shift(self._held_from, end, shift_ms)
             self.epoch = (self.epoch[0], self.epoch[1] + shift_ms)
             self._journal_anew()
 
@@ -355,21 +347,18 @@ class Store:
         OSError if they are on a disk that cannot be read.
         """
         before = self.released_seq + 1
-        while seq + 1 < (first := self._recent_first):
+        while seq + 1 < (first := self._tail.first):
             try:
                 rows = await self._disk.read(seq, min(first, before), limit)
             except sqlite3.Error as error:
                 self.note(error)
                 raise OSError(f"store: cannot read back: {error}") from error
             # What was committed and left memory while we read the disk is there now: look again.
-            if rows or first == self._recent_first:
+            if rows or first == self._tail.first:
                 if rows:
                     return rows
                 break
-        start = max(seq + 1, self._recent_first)
-        end = min(start + limit, before)
-        at = start - self._recent_first
-        return list(enumerate(self._recent[at : at + max(0, end - start)], start))
+        return self._tail.numbered(seq, limit, self.released_seq)
 
     def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
         """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`, in
@@ -396,5 +385,4 @@ class Store:
 
     def _beyond(self, seq: int) -> list[Numbered]:
         """What memory holds beyond `seq`."""
-        start = max(seq + 1, self._recent_first)
-        return list(enumerate(self._recent[start - self._recent_first :], start))
+        return self._tail.numbered(seq, sys.maxsize, self.last_seq)

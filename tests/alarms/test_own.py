@@ -140,6 +140,17 @@ async def test_store_clock_and_disk(box: Box) -> None:
     assert not box.raised
 
 
+async def test_what_a_kill_took_along_is_said_at_the_next_start(box: Box) -> None:
+    box.status = {
+        "store": {"failing": False, "discarded_unsent": 9, "lost_by_kill": 3},
+        "clock_trusted": True,
+    }
+    box.pass_(5)
+    assert box.alarms.get("agent.store-discarding").detail == "3"  # type: ignore[union-attr]
+    box.pass_(900)
+    assert not box.raised
+
+
 async def test_a_disk_that_cannot_be_asked_changes_nothing(box: Box) -> None:
     box.pass_(5, Place(10.0, None))
     box.pass_(5, NOWHERE)

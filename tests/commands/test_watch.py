@@ -54,7 +54,7 @@ async def test_a_running_agent(tmp_path: Path, free_port: Callable[[], int]) -> 
             assert alone.code == 1
             assert "is running and has these lines: ask it, with --url http://127.0.0.1:" in alone.errors
             unknown = await command("watch", *asked, "mian")
-            assert "no device is named 'mian'; known: agent, main" in unknown.errors
+            assert "no device is named 'mian'; known: agent, analysis, job, main" in unknown.errors
             (tmp_path / "password").write_text("wrong")
             refused = await command("watch", *asked)
             assert refused.code == 1

@@ -263,3 +263,24 @@ def test_a_state_of_another_release_is_read() -> None:
     del told["rooms"]["room"]["reserve"]
     told["rooms"]["room"]["units"]["ac"]["unheard_of"] = 2
     assert State.from_json(told) == state.state
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), 3276.7, -273.0])
+def test_an_outdoor_sensor_out_of_its_mind_is_missing(value: float) -> None:
+    """An open circuit, a word of 0xFFFF: as if there were none, and nothing of it is remembered."""
+    site, well = Site(7 * 60), Site(7 * 60)
+    for _ in range(90):
+        (without,) = well.once(replace(seen(27.0), outdoor_c=None))
+        (told,) = site.once(replace(seen(27.0), outdoor_c=Seen(value)))
+        assert told == without
+    assert site.state == well.state
+
+
+def test_ages_that_are_no_number_make_a_value_missing() -> None:
+    (decision,) = Site(600).once(Observed({"room": RoomSeen(temperature_c=Seen(24.0, float("nan")))}))
+    assert "no reading of the room" in decision.reason
+
+
+def test_an_outlook_with_what_is_no_number_is_refused_with_words() -> None:
+    with pytest.raises(ValueError, match="outdoor_c: expected numbers"):
+        replace(outlook(0), outdoor_c=(float("nan"),) * HORIZON)

@@ -34,6 +34,8 @@ on_point = "ac-101.on"
 setpoint_point = "{setpoint}"
 mode_point = "ac-101.mode"
 cool_code = {cool}
+fan_point = "ac-101.fan_speed"
+fan_code = {fan}
 setpoint_step_k = {step}
 rated_w = 1200.0
 """
@@ -44,6 +46,7 @@ WELL = {
     "temperature": "ac-101.temperature",
     "setpoint": "ac-101.temperature_setpoint",
     "cool": "4.0",
+    "fan": "0.0",
     "step": "0.5",
 }
 
@@ -77,6 +80,7 @@ def test_a_good_room_is_taken(tmp_path: Path) -> None:
             "room[0].unit[0].setpoint_point: ac-101.temperature: expected a point",
         ),
         ({"cool": "7.0"}, "room[0].unit[0].mode_point: ac-101.mode: expected one of 0 auto"),
+        ({"fan": "9.0"}, "room[0].unit[0].fan_point: ac-101.fan_speed: expected one of 0 auto"),
         (
             {"step": "0.3"},
             "room[0].unit[0].setpoint_point: ac-101.temperature_setpoint: expected steps of 0.5",

@@ -286,3 +286,21 @@ async def test_what_no_file_can_say_is_refused(running: Running, odd: dict[str, 
         await running.change("PUT", "/lines/three", line)
     assert answer.value.status == 400
     assert running.file.read_text(encoding="utf-8") == before
+
+
+async def test_a_long_file_is_not_parsed_in_the_event_loop(running: Running) -> None:
+    """Beside the parser, which takes a second, the loop goes on turning."""
+    with running.file.open("a", encoding="utf-8") as file:
+        file.writelines(f"# {at} {'x' * 60}\n" for at in range(20_000))
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.005)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    await running.client.get("/api/v1/config/lines")
+    turning.cancel()
+    assert turns > 10

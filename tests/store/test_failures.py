@@ -400,6 +400,7 @@ async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kil
         assert 0 < lost < count - 4000
         assert store.state.discarded_unsent == lost
         assert f"{lost} readings are missing" in caplog.text
+        assert store.state.lost_by_kill == lost
         assert store.last_seq == count  # no number is given out twice: a cursor may know it
         known, nobody = sorted(await store.ledger.rows(0, 10**9), key=lambda row: row.device != "wide")
         assert (known.acquired, nobody.device, nobody.acquired) == (len(kept), "?", lost)
@@ -407,6 +408,18 @@ async def test_what_even_the_journal_did_not_take_is_missed_by_count_after_a_kil
         left = as_killed(left, tmp_path / "c")
     async with Store(left) as store:
         assert store.state.discarded_unsent == lost  # once
+
+
+async def test_broken_files_with_undelivered_readings_are_not_thinned_out(tmp_path: Path) -> None:
+    """Found by chaos: the fourth broken file took the first away, with four readings nobody had."""
+    file = tmp_path / "readings.db"
+    for at in range(6):
+        async with Store(file) as store:
+            store.append(some(10, at * 10))
+        with file.open("r+b") as spoiled:
+            spoiled.write(bytes(1024))
+    async with Store(file):
+        assert len(list(tmp_path.glob("readings.broken-*.db"))) == 6
 
 
 async def test_no_time_is_stamped_twice_though_the_database_that_knew_it_is_broken(tmp_path: Path) -> None:

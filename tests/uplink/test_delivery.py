@@ -93,7 +93,7 @@ async def test_what_was_discarded_is_passed_over(store: Store, order: str) -> No
     await store.commit()
     await store._disk._db.execute("DELETE FROM reading WHERE seq <= 3000")
     await store._disk._db.commit()
-    store._forget(4000)
+    store._tail.forget(4000)
     centre = Centre()
     async with centre.linked(delivery_of(store, backlog=order, batch_readings_max=100), EPISODE):
         await until(lambda: waiting(store) == 0)

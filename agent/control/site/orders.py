@@ -2,8 +2,8 @@
 
 Rules. A lease is renewed long before it ends, but written only when it says something new or is told again
 (`attempt`): registers of air conditioners wear out. Hands off releases. In a room that is only observed
-nothing is submitted, ever. Mode first, then set point, then power: a unit that changes its mode may bring
-back an old set point.
+nothing is submitted, ever. Mode first, then fan, set point and power: a unit that changes its mode may
+bring back an old fan speed and set point.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ def values_of(unit: UnitOptions, decision: Decision) -> dict[str, float]:
     if unit.mode_point is not None:
         dry = decision.dry and unit.dry_code is not None
         values[unit.mode_point] = unit.dry_code if dry and unit.dry_code is not None else unit.cool_code
+    if unit.fan_point is not None:
+        values[unit.fan_point] = unit.fan_code
     if decision.setpoint_c is not None:
         values[unit.setpoint_point] = decision.setpoint_c
     return values | {unit.on_point: 1.0}

@@ -65,7 +65,7 @@ class OwnController:
         try:
             answer = await self._asked(question)
             wish = _understood(answer)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             return await self._failed(str(error) or type(error).__name__)
         self._episode.ended()
         return wish
@@ -117,6 +117,9 @@ class OwnController:
 def _understood(answer: bytes) -> OwnWish:
     """ValueError says what was expected."""
     found = orjson.loads(answer)
+    if not isinstance(found, dict) or not ({"on", "setpoint_c", "reason"} <= set(found) or "fault" in found):
+        # What it writes past `print` lands among its answers.
+        raise ValueError(f"expected an answer, found {answer[:40].decode(errors='replace').strip()!r}")
     if "fault" in found:
         raise ValueError(str(found["fault"]))
     setpoint_c, (low, high) = float(found["setpoint_c"]), SETPOINTS_C

@@ -49,7 +49,7 @@ class Remotes:
         found = []
         for room in self._rooms:
             for unit in room.unit if room.mode == "control" else ():
-                changed = [point for point in _points(unit) if self._by_hand(point, unit, seen, now_s)]
+                changed = [point for point in _telling(unit) if self._by_hand(point, unit, seen, now_s)]
                 if changed:
                     self._hold(unit, seen, now_s)
                     found.append(f"{room.id}, {unit.id}")
@@ -83,7 +83,7 @@ class Remotes:
     def _hold(self, unit: UnitOptions, seen: Mapping[str, Seen], now_s: float) -> None:
         """All of the unit as its owner left it, so that nothing of ours mixes in."""
         self._held_until_s[unit.id + unit.on_point] = now_s + self._hold_s
-        for point in _points(unit):
+        for point in unit.points:
             self._watched.pop(point, None)
             if point in seen:
                 self._submit(point, seen[point].value, f"remote control of {unit.id}")
@@ -100,7 +100,7 @@ class Remotes:
             room.id
             for room in self._rooms
             for unit in room.unit
-            if any(self._leased(point) for point in _points(unit)) or self._in_mind(unit, now_s)
+            if any(self._leased(point) for point in unit.points) or self._in_mind(unit, now_s)
         }
 
     def _leased(self, point: str) -> bool:
@@ -113,7 +113,7 @@ class Remotes:
         if self._held_until_s.get(key, now_s) <= now_s:
             self._held_until_s.pop(key, None)
             return False
-        return not any(self._ended_by_hand(point) for point in _points(unit))
+        return not any(self._ended_by_hand(point) for point in unit.points)
 
     def _ended_by_hand(self, point: str) -> bool:
         ended = (each for each in reversed(self._dispatch.ended) if each.point == point)
@@ -121,8 +121,9 @@ class Remotes:
         return last is not None and last.state is State.RELEASED
 
 
-def _points(unit: UnitOptions) -> list[str]:
-    return [point for point in (unit.mode_point, unit.setpoint_point, unit.on_point) if point is not None]
+def _telling(unit: UnitOptions) -> list[str]:
+    """The points that tell of a hand. Not the fan: units change it by themselves, in dry mode say."""
+    return [point for point in unit.points if point != unit.fan_point]
 
 
 def _is_off(unit: UnitOptions, point: str, seen: Mapping[str, Seen]) -> bool:

@@ -119,5 +119,5 @@ def points_of(rooms: Sequence[RoomOptions], control: ControlOptions) -> set[str]
     for room in rooms:
         named |= {room.temperature_point, room.humidity_point, room.power_point}
         for unit in room.unit:
-            named |= {unit.on_point, unit.setpoint_point, unit.mode_point}
+            named |= set(unit.points)
     return {point for point in named if point is not None}

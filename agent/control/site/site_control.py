@@ -202,7 +202,12 @@ class SiteControl:
         await self._first_sight()
         due_s = self._doors.monotonic()
         while True:
-            await self.cycle()
+            try:
+                await self.cycle()
+            except Exception:  # a bug in control must not end the reading of the meters
+                log.exception(
+                    "control: a cycle failed; units keep what they were told, the next one tries again"
+                )
             due_s = max(due_s + self._options.cycle_s, self._doors.monotonic())
             await asyncio.sleep(due_s - self._doors.monotonic())
 
@@ -230,7 +235,7 @@ class SiteControl:
         self._take_over()
         await self._keeper.begin(now_ms, self._loop)
         observed = await self._see(now_ms, now_s)
-        outlook, decisions = await asyncio.to_thread(self._think, now_ms, observed)
+        outlook, decisions = await self._decided(now_ms, observed)
         self._orders.give(decisions)
         self._say(decisions)
         manual = frozenset(name for name, seen in observed.rooms.items() if seen.manual)
@@ -252,7 +257,7 @@ class SiteControl:
             manual=self._remotes.manual(now_s),
             certain=self._doors.certain(),
             powered_s=self._powered.powered_s(seen, unit_points, now_s),
-        )
+        ).clean()
         self._note_site(now_ms, observed)
         return await self._with_own_wishes(now_ms, observed) if self._own else observed
 
@@ -274,6 +279,19 @@ class SiteControl:
         powers = [room.power_w for room in observed.rooms.values()]
         rooms_w = sum(each.value for each in powers if each is not None and each.age_s <= 120)
         self._outlooks.sample(now_ms, site.value, rooms_w)
+
+    async def _decided(
+        self, now_ms: int, observed: Observed
+    ) -> tuple[dict[str, Outlook], tuple[Decision, ...]]:
+        """What nobody foresaw costs what was tuned and learned, not the loop, which keeps its history."""
+        try:
+            return await asyncio.to_thread(self._think, now_ms, observed)
+        except Exception:
+            log.exception("control: a decision failed; it begins anew from what was measured")
+        self._loop = Loop(self._loop.rooms, self._solver, history=self._loop.history, learns=False)
+        self._keeper.anew()
+        await self._keeper.begin(now_ms, self._loop)
+        return await asyncio.to_thread(self._think, now_ms, observed)
 
     def _think(self, now_ms: int, observed: Observed) -> tuple[dict[str, Outlook], tuple[Decision, ...]]:
         """In a thread: numpy and the solver take as long as they take."""
@@ -310,7 +328,10 @@ class SiteControl:
             now_ms = round(self._doors.now_s() * 1000)
             day = self._night_of(now_ms)
             if self._doors.certain() and day != self._learned_day:
-                await self.learn(now_ms)
+                try:
+                    await self.learn(now_ms)
+                except Exception:  # as above
+                    log.exception("control: learning failed; what was accepted before holds")
                 self._learned_day = day
 
     def _night_of(self, now_ms: int) -> int:

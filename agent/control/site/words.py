@@ -39,7 +39,12 @@ def translated(reason: str, language: Language) -> str:
         return reason
     for english, portuguese in _phrases():
         reason = re.sub(english, portuguese, reason)
-    return reason
+    return _comma(reason)
+
+
+def _comma(text: str) -> str:
+    """Numbers as they are written in Brazil."""
+    return re.sub(r"(\d)\.(\d)", r"\1,\2", text)
 
 
 def explained(cycle: Cycle, room: str, zone: tzinfo, language: Language) -> list[str]:
@@ -49,11 +54,11 @@ def explained(cycle: Cycle, room: str, zone: tzinfo, language: Language) -> list
     english = language == "en"
     head = f"{room}, {when:%Y-%m-%d %H:%M}" if english else f"{room}, {when:%d/%m/%Y %H:%M}"
     outlook = cycle.outlook.get(room)
-    lines = [head, _seen(seen, outlook, english=english)]
+    lines = [_seen(seen, outlook, english=english)]
     for decision in cycle.decisions:
         if decision["room"] == room:
             lines += _unit(decision, language)
-    return lines
+    return [head, *(lines if english else map(_comma, lines))]
 
 
 def _seen(seen: Mapping[str, Any], outlook: Mapping[str, Any] | None, *, english: bool) -> str:

@@ -32,8 +32,7 @@ class Setup:
 
     def __init__(self, users: Users, standing: Standing, judge: Judge, audit: Audit) -> None:
         self._users, self._standing, self._judge, self._audit = users, standing, judge, audit
-        text = "".join(secrets.choice(_ALPHABET) for _ in range(12))
-        self.code = f"{text[:4]}-{text[4:8]}-{text[8:]}"
+        self.code = _fresh_code()
 
     @property
     def open(self) -> bool:
@@ -60,11 +59,17 @@ class Setup:
             user = await self._users.add_first(said.get("name", ""), said.get("password", ""))
         except UserError as error:
             raise Refused(400, "invalid_request", str(error)) from None
+        self.code = _fresh_code()  # nobody knows it: should all users go, the next start says its own
         await self._standing.refresh()
         self._audit.note(
             "user.added", who="setup", peer=request.remote, after={"name": user.name, "role": user.role}
         )
         return json_reply({"name": user.name, "role": user.role}, 201)
+
+
+def _fresh_code() -> str:
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    return f"{text[:4]}-{text[4:8]}-{text[8:]}"
 
 
 class Account:

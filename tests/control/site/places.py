@@ -28,6 +28,7 @@ AC = Group(
     (
         Point("on", kind=Kind.STATE, states={0: "off", 1: "on"}, writable=Writable(0, 1)),
         Point("mode", kind=Kind.STATE, states={2: "dry", 4: "cool"}, writable=Writable(0, 4)),
+        Point("fan", kind=Kind.STATE, states={0: "auto", 3: "high"}, writable=Writable(0, 3)),
         Point("setpoint", "°C", writable=Writable(16, 30, 0.5)),
     ),
     1000,
@@ -35,8 +36,8 @@ AC = Group(
 WALL = Group(Device("wall", "ambient"), "room", (Point("temperature", "°C"), Point("humidity", "%")), 1000)
 
 
-def room_options(**changed: Any) -> RoomOptions:
-    unit = {
+def room_options(*, fan: float | None = None, **changed: Any) -> RoomOptions:
+    unit: dict[str, Any] = {
         "id": "split",
         "on_point": "ac.on",
         "setpoint_point": "ac.setpoint",
@@ -45,6 +46,7 @@ def room_options(**changed: Any) -> RoomOptions:
         "rated_w": 1200.0,
         "setpoint_step_k": 0.5,
     }
+    unit |= {} if fan is None else {"fan_point": "ac.fan", "fan_code": fan}
     table = {"id": "office-101", "temperature_point": "wall.temperature", "mode": "control", "unit": [unit]}
     return RoomOptions.model_validate(table | changed)
 
@@ -61,7 +63,9 @@ class Place:
     certain: bool = True
     deaf: bool = False
     broken: bool = False
-    values: dict[str, float] = field(default_factory=lambda: {"on": 0.0, "mode": 4.0, "setpoint": 23.0})
+    values: dict[str, float] = field(
+        default_factory=lambda: {"on": 0.0, "mode": 4.0, "fan": 0.0, "setpoint": 23.0}
+    )
     temp_c: float = 27.0
     written: list[tuple[str, float]] = field(default_factory=list)
     published: list[Reading] = field(default_factory=list)

@@ -29,6 +29,8 @@ OFF = WARM.replace("True, 24.5", "False, 24.5")
 RAISES = "class Controller:\n    def wish(self, *_):\n        return 1 / 0\n"
 HANGS = "class Controller:\n    def wish(self, *_):\n        while True:\n            pass\n"
 NONSENSE = WARM.replace("24.5", "500")
+PAST_PRINT = "import os\nclass Controller:\n    def wish(self, *_):\n        os.write(1, b'5\\n')\n"
+HALF = PAST_PRINT.replace("b'5", """b'{"on": true, "setpoint_c": null, "reason": ""}""")
 BROKEN = "this is no Python"
 
 
@@ -75,7 +77,13 @@ async def test_it_may_turn_off_an_empty_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(RAISES, "has ended"), (NONSENSE, "setpoint_c: expected 5 to 45"), (BROKEN, "has ended")],
+    [
+        (RAISES, "has ended"),
+        (NONSENSE, "setpoint_c: expected 5 to 45"),
+        (BROKEN, "has ended"),
+        (PAST_PRINT, "expected an answer, found '5'"),
+        (HALF, "float()"),
+    ],
 )
 async def test_what_it_does_wrong_costs_only_itself(tmp_path: Path, text: str, words: str) -> None:
     place = place_with(tmp_path, text)

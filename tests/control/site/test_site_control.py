@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.control.options import ControlOptions
 from agent.control.plan import Plan, Problem
 from agent.control.room import Rung
 from agent.dispatch import Priority
+from tests.conftest import until
 from tests.control.site.places import HOUR_S, MONDAY_S, Place, dispatching, last_of, room_options, settle
+from tests.control.site.test_replay import replayed
 
 
 @pytest.fixture
@@ -26,6 +32,37 @@ async def test_an_occupied_room_gets_its_unit_on_mode_first(place: Place) -> Non
         assert place.values["on"] == 1.0
         assert last_of(place.published)["units_on"] == 1.0
         assert last_of(place.published)["rung"] == decision.rung
+
+
+async def test_the_fan_is_told_after_the_mode_and_kept(tmp_path: Path) -> None:
+    place = Place(tmp_path, [room_options(fan=3.0)])
+    async with place.control() as control, dispatching(place):
+        await place.minutes(control, 1)
+        assert [point for point, _ in place.written] == ["mode", "fan", "setpoint", "on"]
+        assert place.values["fan"] == 3.0
+        await place.minutes(control, 60)
+        assert [point for point, _ in place.written].count("fan") == 1
+
+
+async def test_a_fan_that_the_unit_changes_by_itself_is_no_hand(tmp_path: Path) -> None:
+    place = Place(tmp_path, [room_options(fan=3.0)])
+    async with place.control() as control, dispatching(place):
+        await place.minutes(control, 5)
+        place.values["fan"] = 0.0
+        decisions = await place.minutes(control, 10)
+        assert decisions[-1].rung != Rung.HANDS_OFF
+
+
+async def test_a_person_at_the_fan_wins_then_it_returns_by_itself(tmp_path: Path) -> None:
+    place = Place(tmp_path, [room_options(fan=3.0)])
+    async with place.control() as control, dispatching(place):
+        await place.minutes(control, 5)
+        place.dispatch.submit("ac.fan", 0, Priority.MANUAL, "ana", 900)
+        (decision,) = await place.minutes(control, 1)
+        assert decision.rung == Rung.HANDS_OFF
+        assert place.values["fan"] == 0.0
+        await place.minutes(control, 20)
+        assert place.values["fan"] == 3.0
 
 
 async def test_renewals_wear_no_register_out(place: Place) -> None:
@@ -224,3 +261,36 @@ async def test_what_the_centre_may_not_set_is_refused_with_words(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected rooms|no tariff of this id"):
         place.control().settings[name](value)
+
+
+async def test_a_decision_that_fails_begins_anew_and_is_replayed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in the state that nobody foresaw: control goes on."""
+    place = Place(tmp_path, [room_options()])
+    async with place.control() as control, dispatching(place):
+        await place.minutes(control, 30)
+        control._loop.state.rooms["office-101"].temps = ("warm",)  # type: ignore[assignment]
+        decisions = await place.minutes(control, 30)
+        assert len(control._loop.history["office-101"].rows) >= 3
+    assert decisions[0].on
+    assert "begins anew" in caplog.text
+    assert replayed(place).differing == 0
+
+
+async def test_a_cycle_that_fails_does_not_end_the_agent(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    def burst() -> bool:
+        raise RuntimeError("nobody foresaw this")
+
+    place.options = ControlOptions(cycle_s=1.0)
+    place.measure()
+    control = place.control()
+    control._doors = replace(control._doors, certain=burst, monotonic=time.monotonic)
+    async with control, dispatching(place):
+        running = asyncio.create_task(control.run())
+        await until(lambda: caplog.text.count("a cycle failed") >= 2, 10)
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

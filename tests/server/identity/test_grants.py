@@ -199,6 +199,24 @@ async def test_the_first_admin_is_made_with_the_code_once(start: StartSite) -> N
     assert (await site.server.users.known("root")).role is Role.ADMIN
     assert [entry.what["after"]["name"] for entry in await site.audited("user.added")] == ["root"]
     assert len(await site.audited("setup.refused")) == 2
+    await site.server.users.remove("root")  # and it stays used, should everybody go
+    await site.server.office.tick()
+    async with site.http.post("/setup", json=body) as reply:
+        assert reply.status == 403
+
+
+async def test_the_setup_code_is_in_the_log_but_in_no_answer(
+    start: StartSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = await start()
+    token = (await site.server.office.keys.add("screen", ["configure"], "ana"))[1]
+    await site.server.users.remove("ana")
+    await site.server.office.tick()
+    site.server.announce()
+    assert site.server.office.setup.code in caplog.text
+    async with site.http.get("/api/v1/logs", headers={"Authorization": f"Bearer {token}"}) as reply:
+        assert reply.status == 200
+        assert site.server.office.setup.code not in await reply.text()
 
 
 async def test_guessing_the_setup_code_is_slow(start: StartSite) -> None:
