@@ -43,7 +43,7 @@ async def agent(folder: Path, *arguments: str, **environment: str) -> asyncio.su
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, errors.decode()
@@ -58,7 +58,7 @@ def folder(tmp_path: Path, free_port: Callable[[], int]) -> Path:
 async def started(folder: Path) -> asyncio.subprocess.Process:
     process = await agent(folder, "run", "config.toml")
     assert process.stderr
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         line = await process.stderr.readline()
     assert b"site lab" in line, line
     return process
@@ -100,7 +100,7 @@ async def test_a_broken_file_is_moved_aside_and_said_with_a_way_out(folder: Path
     (folder / "data" / "readings.db").write_bytes(b"no database" * 1000)
     process = await agent(folder, "run", "config.toml")
     assert process.stderr
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         said = await process.stderr.readline()
         assert b"site lab" in await process.stderr.readline()
     process.terminate()

@@ -74,8 +74,11 @@ def _new(arguments: argparse.Namespace) -> int:
         raise OSError(f"{name}: expected small letters, digits and _, beginning with a letter")
     file: Path = arguments.folder / f"{name}.py"
     text = resources.files("agent.plugins").joinpath("template.py.txt").read_text(encoding="utf-8")
-    with file.open("x", encoding="utf-8") as out:
-        out.write(text.replace("NAME", name))
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text.replace("NAME", name))
+    except FileExistsError:
+        raise OSError(f"{file}: is there already, and stays as it is: take another name") from None
     print(f"{file}: written; then: uicps-agent plugin check {file}")
     return EXIT_WELL
 

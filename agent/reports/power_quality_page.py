@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from agent.analysis.power_quality.percentile import Exceeded
+from agent.analysis.power_quality.voltage import compensation_percent
 from agent.reports import power_quality_parts as parts
 from agent.reports.document import Head, Tile, document, tiles, verdict
 from agent.reports.markup import Html, joined, note
@@ -134,6 +135,9 @@ def _method(found: PowerQuality, words: Words) -> Html:
             all=limits.window.readings,
         )
         said.append(note(text))
+    owed_percent = compensation_percent(voltage, limits)
+    if owed_percent > 0:
+        said.append(note(words.t("pq_compensation", share=words.percent(owed_percent)), kind="warn"))
     if found.nominal_is_assumed:
         text = words.t("nominal_assumed", nominal=words.number(found.nominal_v, 0, "V"))
         said.append(note(text, kind="warn"))

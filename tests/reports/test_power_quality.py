@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from agent.analysis.meters import meters
 from agent.analysis.power_quality.limits import limits_on
 from agent.localtime import Floats, Ints
 from agent.reports.power_quality import NoReadings, PowerQuality, power_quality
+from agent.reports.power_quality_page import power_quality_page
+from agent.reports.words import Words
 from agent.store.onlooker import Onlooker
-from tests.reports.places import fast_values, fill, ms
+from tests.reports.places import SAO_PAULO, fast_values, fill, ms
 
 BEGIN, END = ms(2026, 11, 9), ms(2026, 11, 16)
 LIMITS = limits_on(date(2026, 11, 9))
@@ -109,6 +112,16 @@ async def test_a_nominal_voltage_that_nobody_named_is_guessed_and_said(tmp_path:
     found = await week(tmp_path, until=BEGIN + 86_400_000, nominal_v=None)
     assert found.nominal_v == 127.0
     assert found.nominal_is_assumed
+
+
+async def test_what_would_be_owed_is_said_as_a_share_of_the_charge(tmp_path: Path) -> None:
+    found = await week(tmp_path)
+    words = Words("pt-BR", SAO_PAULO)
+    found = replace(found, voltage=replace(found.voltage, drp_percent=3.0, drc_percent=0.5))
+    assert "EUSD" not in power_quality_page(found, "site", words).decode()
+    found = replace(found, voltage=replace(found.voltage, drp_percent=5.0, drc_percent=1.5))
+    page = power_quality_page(found, "site", words).decode()
+    assert "deveria 13,0 % do encargo" in page.replace("\xa0", " ").replace("\u202f", " ")
 
 
 async def test_a_week_without_readings_is_no_report(tmp_path: Path) -> None:

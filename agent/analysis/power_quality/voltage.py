@@ -106,13 +106,13 @@ def voltage_indices(
     )
 
 
-def compensation_brl(indices: VoltageIndices, distribution_brl: float, limits: Limits) -> float:
-    """What the distributor would owe for a month, low voltage: ((DRP - 3 %) k1 + (DRC - 0.5 %) k2) of the
-    month's distribution charge (EUSD), each only beyond its limit. 0 unless complete. Indicative only."""
-    if not indices.complete:
-        return 0.0
+def compensation_percent(indices: VoltageIndices, limits: Limits) -> float:
+    """What the distributor would owe of a month's distribution charge (EUSD) with these, low voltage:
+    (DRP - 3 %) k1 + (DRC - 0.5 %) k2, each only beyond its limit. NaN unless complete, and above 1 kV, whose
+    factors we have not. Indicative only."""
+    if not indices.complete or indices.nominal_v > LOW_VOLTAGE_V_MAX:
+        return math.nan
     rules = limits.voltage
-    drp_beyond = max(indices.drp_percent - rules.drp_percent_max, 0.0) / 100
-    drc_beyond = max(indices.drc_percent - rules.drc_percent_max, 0.0) / 100
-    share = drp_beyond * rules.drp_compensation + drc_beyond * rules.drc_compensation
-    return share * distribution_brl
+    drp_beyond = max(indices.drp_percent - rules.drp_percent_max, 0.0)
+    drc_beyond = max(indices.drc_percent - rules.drc_percent_max, 0.0)
+    return drp_beyond * rules.drp_compensation + drc_beyond * rules.drc_compensation

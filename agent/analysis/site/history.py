@@ -41,6 +41,9 @@ class Reader:
         """What is new since the last run; of the first run all of the last `backfill_days`."""
         seen, behind = self._book.note(SEEN) or 0, self._book.note(BEHIND)
         found = self._history.news(seen)
+        if found.last_seq < max(seen, behind["seq"] if behind else 0):
+            # Another store: a broken one was replaced, or the readings are in memory for now.
+            behind, found = None, self._history.news(0)
         later = self._history.news(behind["seq"]).from_ms if behind else {}
         oldest_ms = self._now_ms - self._plan.backfill_days * DAY_MS
         named = {(group.device, group.name) for group in self._plan.groups}

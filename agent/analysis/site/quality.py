@@ -125,7 +125,8 @@ def voltage(on: Scene, meter: MeterPlan) -> Values:
     values["event_resolution"] = halves[-1]["period_ms"] / 1000 if halves else math.nan
     seen = events(on.book, meter, on.at_ms - WEEK_MS, on.at_ms)
     counts = Counter(prodist_class(each, limits) for each in seen)
-    values |= {f"{name}s_7d": float(counts[name]) for name in PRODIST}
+    looked = bool(on.book.meter(meter.device, "voltage", on.at_ms - WEEK_MS, on.at_ms))
+    values |= {f"{name}s_7d": float(counts[name]) if looked else math.nan for name in PRODIST}
     return {f"{meter.slug}_{name}": value for name, value in values.items()}
 
 

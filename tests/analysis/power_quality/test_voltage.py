@@ -15,7 +15,7 @@ from agent.analysis.power_quality.voltage import (
     UNKNOWN,
     band_of,
     classes,
-    compensation_brl,
+    compensation_percent,
     nominal_of,
     voltage_indices,
 )
@@ -147,8 +147,9 @@ def test_compensation_by_hand() -> None:
     rms_v = np.full((1008, 1), 127.0)
     rms_v[:50, 0], rms_v[100:110, 0] = 115.0, 100.0
     drp, drc = 50 / 10.08, 10 / 10.08
-    owed = compensation_brl(indices(rms_v), 200.0, LIMITS)
-    assert owed == pytest.approx(((drp - 3) / 100 * 3 + (drc - 0.5) / 100 * 7) * 200)
+    owed = compensation_percent(indices(rms_v), LIMITS)
+    assert owed == pytest.approx((drp - 3) * 3 + (drc - 0.5) * 7)
     rms_v[100:110, 0] = 127.0
-    assert compensation_brl(indices(rms_v), 200.0, LIMITS) == pytest.approx((drp - 3) / 100 * 3 * 200)
-    assert compensation_brl(indices(rms_v[:1007]), 200.0, LIMITS) == 0
+    assert compensation_percent(indices(rms_v), LIMITS) == pytest.approx((drp - 3) * 3)
+    assert math.isnan(compensation_percent(indices(rms_v[:1007]), LIMITS))
+    assert math.isnan(compensation_percent(indices(rms_v * 13_800 / 127, nominal_v=13_800.0), LIMITS))

@@ -33,6 +33,11 @@ def moved_aside(folder: Path) -> list[Path]:
     return list(folder.glob("analysis.db.broken-*"))
 
 
+def begin_anew(folder: Path) -> None:
+    for file in folder.glob("readings*"):
+        file.unlink()
+
+
 async def run_well(here: Site, name: str = "analysis", due_ms: int | None = None) -> str:
     outcome = await here.run(name, due_ms)
     assert outcome.result is Result.WELL, outcome.text
@@ -118,6 +123,21 @@ async def test_each_run_reads_only_what_is_new_and_a_run_cut_short_is_not_lost(t
             book.put_note("behind", {"seq": 4330, "until_ms": BEGIN_MS + 2 * DAY_MS})
         assert (await run_well(here)).startswith(f"{1440 + 10} readings")
         assert here.value("main_energy_month") == pytest.approx(12 * (3 * 24 - 3))
+
+
+async def test_a_store_that_begins_anew_is_read_all_the_same(tmp_path: Path) -> None:
+    # As after a broken file was moved aside, or while the readings are in memory: numbers begin again.
+    group = meter_group()
+    async with site(tmp_path, group) as here:
+        await here.fill(group, steady, BEGIN_MS, BEGIN_MS + 2 * DAY_MS)
+        await run_well(here)
+    begin_anew(tmp_path)
+    async with site(tmp_path, group) as here:
+        await here.fill(group, steady, BEGIN_MS + 2 * DAY_MS, BEGIN_MS + 2 * DAY_MS + HOUR_MS)
+        assert (await run_well(here)).startswith("60 readings")
+        assert here.value("main_voltage_readings") == (48 + 1) * 6
+        await here.fill(group, steady, here.now_ms, here.now_ms + 10 * MINUTE_MS)
+        assert (await run_well(here)).startswith("10 readings")
 
 
 async def test_a_broken_book_is_moved_aside_and_made_again(tmp_path: Path) -> None:
@@ -326,6 +346,15 @@ async def test_harmonics_line_voltages_and_kilowatts_are_understood(tmp_path: Pa
         squares = np.array([378.0, 380.0, 382.0]) ** 2
         root = np.sqrt(3 - 6 * (squares**2).sum() / squares.sum() ** 2)
         assert here.value("big_fd95") == pytest.approx(100 * np.sqrt((1 - root) / (1 + root)), rel=1e-4)
+
+
+async def test_who_was_never_looked_at_had_not_no_sags(tmp_path: Path) -> None:
+    group, silent = meter_group(), meter_group("silent")
+    async with site(tmp_path, group, silent) as here:
+        await here.fill(group, steady, BEGIN_MS, BEGIN_MS + HOUR_MS)
+        await run_well(here)
+        assert here.value("main_momentary_sags_7d") == 0
+        assert np.isnan(here.value("silent_momentary_sags_7d"))
 
 
 async def test_a_bad_reading_is_no_value(tmp_path: Path) -> None:
