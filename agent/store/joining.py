@@ -1,6 +1,7 @@
 """The readings of a file brought into a store that is at work: numbered anew, with what became of each.
 
-Doing it again does no harm: what the target has already is not added twice.
+Doing it again does no harm: what the target has already is neither added nor counted twice. Only what is
+counted of readings that the file has no more comes at the end, in one commit.
 """
 
 from __future__ import annotations
@@ -46,22 +47,43 @@ def _mark(mark: Path) -> bool:
 
 async def _join(old: Store, new: Store, *, begun: bool) -> int:
     """Only if it was `begun` before, the target may have some of it: looking takes longest."""
-    added, seq, seen = 0, 0, Counter[ledger.Key]()
+    added, seq, in_log = 0, 0, Counter[ledger.Key]()
     held = await held_epoch(old.disk)
     done = _delivered(old.outbox, old.last_seq)
     while step := await old.read_after(seq, READINGS_PER_STEP):
         seq = step[-1][0]
-        seen.update((each.time_ms // ledger.HOUR_MS, each.group.device.name, "acquired") for _, each in step)
+        in_log.update(_accounts(step, done))
         fresh = await _unknown_of(new, step) if begun else step
         await _add(new, fresh, done, held)
         added += len(fresh)
         await new.upkeep.once()
-    counts = Counter(await _counted(old))
-    counts.subtract(seen)  # these the target has counted by itself
-    new.ledger.add(counts)
+    new.ledger.add(_of_gone(await _counted(old), in_log))
     new.discarded_elsewhere(old.state)
     await _commit(new)
     return added
+
+
+def _accounts(step: Sequence[Numbered], done: Spans) -> Iterator[ledger.Key]:
+    """How a ledger counts `step`, of which `done` was delivered."""
+    for _, reading in step:
+        yield reading.time_ms // ledger.HOUR_MS, reading.group.device.name, "acquired"
+    for name, spans in done.items():
+        for reading in _within(step, spans):
+            yield reading.time_ms // ledger.HOUR_MS, reading.group.device.name, f"delivered/{name}"
+
+
+def _of_gone(counted: ledger.Deltas, in_log: Mapping[ledger.Key, int]) -> ledger.Deltas:
+    """What `counted` says of readings that are not in the log any more. More than those cannot have been
+    delivered: what was delivered and is to go again, since its device is held back, counts when it goes."""
+    left = {}
+    for key, count in counted.items():
+        hour, device, account = key
+        left[key] = count - in_log.get(key, 0)
+        if account.startswith("delivered/"):
+            acquired = hour, device, "acquired"
+            went = counted.get(acquired, 0) - in_log.get(acquired, 0)
+            left[key] = max(0, min(left[key], went))
+    return left
 
 
 async def _unknown_of(store: Store, step: Sequence[Numbered]) -> Sequence[Numbered]:
@@ -84,6 +106,7 @@ async def _add(new: Store, wanted: Sequence[Numbered], done: Spans, held: Epoch 
             new.outbox.progress(name)
             for start, end in _numbered_anew([seq for seq, _ in wanted], spans, first):
                 new.outbox.passed(name, start, end)
+            new.ledger.delivered(name, _within(wanted, spans))
     await _commit(new)
 
 
@@ -104,6 +127,14 @@ def _delivered(outbox: Outbox, last: int) -> dict[str, list[Span]]:
                 progress = progress.again(*span)
         done[name] = progress.passed_of(1, last)
     return done
+
+
+def _within(step: Sequence[Numbered], spans: Sequence[Span]) -> Iterator[Reading]:
+    """The readings of `step` whose numbers are in `spans`."""
+    seqs = [seq for seq, _ in step]
+    for start, end in spans:
+        for _, reading in step[bisect_left(seqs, start) : bisect_right(seqs, end)]:
+            yield reading
 
 
 def _numbered_anew(seqs: Sequence[int], spans: Sequence[Span], first: int) -> Iterator[Span]:

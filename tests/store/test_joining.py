@@ -54,6 +54,30 @@ async def test_done_again_it_adds_nothing(tmp_path: Path) -> None:
         assert sum(row.acquired for row in await store.ledger.rows(*ALL)) == 5000
 
 
+async def test_a_kill_after_the_last_commit_counts_nothing_twice(tmp_path: Path) -> None:
+    home, away = await two(tmp_path)
+    for _ in range(2):  # the second start finds the file still there
+        async with Store(home) as store:
+            await join(away, store, StoreOptions())
+            rows = await store.ledger.rows(*ALL)
+        assert sum(row.acquired for row in rows) == 5000
+        assert sum(row.delivered.get("center", 0) for row in rows) == 1500
+
+
+async def test_what_a_device_is_to_deliver_again_is_not_counted_as_delivered(tmp_path: Path) -> None:
+    home, away = tmp_path / "home.db", tmp_path / "away.db"
+    async with Store(away) as store:
+        store.append(some(90, 0))
+        store.outbox.passed("center", 1, 90)
+        store.ledger.delivered("center", some(90, 0))
+        store.outbox.put("center/b", Progress(90).again(1, 90))
+    async with Store(home) as store:
+        await join(away, store, StoreOptions())
+        rows = await store.ledger.rows(*ALL)
+        assert store.outbox.progress("center").waiting(90) == 90
+        assert sum(row.delivered.get("center", 0) for row in rows) == 0
+
+
 async def test_what_was_given_up_in_memory_is_counted_at_home(tmp_path: Path) -> None:
     home, away = tmp_path / "home.db", tmp_path / "away.db"
     async with Store(away) as store:
