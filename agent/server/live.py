@@ -59,7 +59,8 @@ class Live:
         self._channels: dict[tuple[tuple[str, ...], float], Channel] = {}
         self._came: list[Reading] = []
         self._flushed_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0  # when it is due; uvloop's handles of what is due at once do not say
         self._deaf: Callable[[], None] | None = None
 
     @property
@@ -109,10 +110,10 @@ class Live:
 
     def _flush_at(self, when_s: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= when_s:
+            if self._timer_s <= when_s:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when_s, self._flush)
+        self._timer, self._timer_s = asyncio.get_running_loop().call_at(when_s, self._flush), when_s
 
     def _flush(self) -> None:
         self._stop_timer()
