@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.clock import Clock
 from agent.config import Config, ConfigFile
 from agent.configuring import Configuring, Sheets
 from agent.dispatch import Dispatch
@@ -22,9 +20,7 @@ from agent.server.options import is_loopback
 from agent.tls import host_name, reachable_addresses
 
 
-async def parts_of(
-    stack: AsyncExitStack, config: Config, dispatch: Dispatch, lines: Lines, clock: Clock
-) -> Parts:
+def parts_of(config: Config, dispatch: Dispatch, lines: Lines, scans: Scans) -> Parts:
     """What the server serves beside hub and store."""
     change = (config.file, _changer(lines), asyncio.Lock())
     return Parts(
@@ -32,7 +28,7 @@ async def parts_of(
         configuration=Configuring(*change),
         profiles=Sheets(*change),
         intake=Intake(lines.drivers),
-        scans=await stack.enter_async_context(Scans(lines, config.profile_dir, clock.now_s)),
+        scans=scans,
     )
 
 

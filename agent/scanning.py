@@ -26,6 +26,7 @@ from agent.drivers.shelf import modbus_profiles
 from agent.lines import Lines
 from agent.schema import Fault
 from agent.server.parts import ScanOrder, ScanRefused
+from agent.server.scanning import RtuScan, TcpScan
 
 if TYPE_CHECKING:
     from agent.commissioning.search import Found, Search
@@ -36,6 +37,8 @@ KEPT_MAX = 8
 FOUND_MAX = 1000
 SCAN_S_MAX = 2 * 3600.0
 RESOLVE_S = 2.0
+BRIEF = ("host", "port", "settings", "unit_id", "identity", "profiles")
+BRIEF_FOUND_MAX = 50
 
 
 @dataclass(slots=True)
@@ -102,6 +105,19 @@ class Scans:
         self._scans.appendleft(scan)
         self._task = asyncio.create_task(self._run(scan), name=f"scan {scan.id}")
         return self._shown(scan)
+
+    async def rescan(self, params: Any) -> dict[str, Any]:
+        """What the centre asks for: a search by `params` (`network` or the serial `port`, as REST takes them), or
+        without any how the newest is. ValueError: what is wrong, or why not now."""
+        if not params:
+            return _brief(self.all()[0]) if self._scans else {"state": "none", "found": []}
+        serial = isinstance(params, dict) and isinstance(params.get("port"), str)
+        order = (RtuScan if serial else TcpScan).model_validate(params).order()
+        log.info("the centre has %s searched", order.where)
+        try:
+            return _brief(await self.start(order, "centre"))
+        except ScanRefused as refused:
+            raise ValueError(str(refused)) from refused
 
     def all(self) -> list[dict[str, Any]]:
         """The newest first."""
@@ -203,6 +219,13 @@ class Scans:
             "unread": dict(scan.search.unread) if scan.search else {},
             "toml": as_toml(scan.found),
         }
+
+
+def _brief(scan: dict[str, Any]) -> dict[str, Any]:
+    """What fits into an answer by MQTT."""
+    found = [{key: each[key] for key in BRIEF} for each in scan["found"][:BRIEF_FOUND_MAX]]
+    told = ("id", "kind", "where", "state", "left_s", "reason", "skipped", "resting")
+    return {key: scan[key] for key in told} | {"found": found, "found_count": len(scan["found"])}
 
 
 def _left_out(file: Path, fault: Fault) -> None:

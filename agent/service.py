@@ -41,6 +41,7 @@ from agent.notify import Notifier, Sign, Watchdog
 from agent.plugins.jobs import plugin_jobs
 from agent.plugins.live import Doors
 from agent.reporting import Reporting
+from agent.scanning import Scans
 from agent.schedule import JOBS_FILE, Alert, Jobs
 from agent.schedule.command import command_jobs
 from agent.server import Server
@@ -138,7 +139,8 @@ class Service:
                 await stack.enter_async_context(control)
                 hub.declare(*control.groups)
             settings = control.settings if control else {}
-            await _let_talk(uplinks, uplink_dir, hub, dispatch, health, obeyed=settings)
+            scans = await stack.enter_async_context(Scans(lines, self._config.profile_dir, clock.now_s))
+            await _let_talk(uplinks, uplink_dir, hub, dispatch, health, scans=scans, obeyed=settings)
             self._health = health
             alarming = await stack.enter_async_context(
                 Alarming(
@@ -159,7 +161,7 @@ class Service:
                 certain=lambda: clock.certain,
                 alarm=alarming.own.refused,
                 alarms=alarming.alarms,
-                parts=(await parts_of(stack, self._config, dispatch, lines, clock))._replace(
+                parts=parts_of(self._config, dispatch, lines, scans)._replace(
                     jobs=jobs, reports=self._reporting
                 ),
             )
@@ -297,6 +299,7 @@ async def _let_talk(
     dispatch: Dispatch,
     health: Health,
     *,
+    scans: Scans,
     obeyed: Mapping[str, Callable[[Any], None]],
 ) -> None:
     """Let every ThingsBoard call, set and be told; what one sets, all are told, and `obeyed` does it."""
@@ -313,6 +316,7 @@ async def _let_talk(
                 settings=settings,
                 status=health.status,
                 version=__version__,
+                rescan=scans.rescan,
             )
 
 

@@ -160,6 +160,7 @@ ALLOWED = {
         "notify",
         "plugins",
         "reporting",
+        "scanning",
         "schedule",
         "server",
         "signs",

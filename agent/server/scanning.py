@@ -49,6 +49,10 @@ class TcpScan(Body):
     wait_ms: WaitMs = 1000
     pause: bool = False
 
+    def order(self) -> ScanOrder:
+        units, wait_s = tuple(self.units or ()), self.wait_ms / 1000
+        return ScanOrder("tcp", self.network, self.port, units, wait_s=wait_s, pause=self.pause)
+
 
 class RtuScan(Body):
     """Modbus RTU on a serial port. `baudrates`, `units` left out: all that devices use. `pause`: a line that
@@ -60,6 +64,14 @@ class RtuScan(Body):
     wait_ms: WaitMs = 150
     rs485: bool = False
     pause: bool = False
+
+    def order(self) -> ScanOrder:
+        return ScanOrder(
+            *("rtu", self.port, 0, tuple(self.units or ()), tuple(self.baudrates or ())),
+            wait_s=self.wait_ms / 1000,
+            rs485=self.rs485,
+            pause=self.pause,
+        )
 
 
 class Scanning:
@@ -78,20 +90,10 @@ class Scanning:
         return json_reply(_there(request, self._need().find(_number(request))))
 
     async def tcp(self, request: web.Request) -> web.Response:
-        asked = await body(request, TcpScan)
-        units, wait_s = tuple(asked.units or ()), asked.wait_ms / 1000
-        order = ScanOrder("tcp", asked.network, asked.port, units, wait_s=wait_s, pause=asked.pause)
-        return await self._start(request, order)
+        return await self._start(request, (await body(request, TcpScan)).order())
 
     async def rtu(self, request: web.Request) -> web.Response:
-        asked = await body(request, RtuScan)
-        order = ScanOrder(
-            *("rtu", asked.port, 0, tuple(asked.units or ()), tuple(asked.baudrates or ())),
-            wait_s=asked.wait_ms / 1000,
-            rs485=asked.rs485,
-            pause=asked.pause,
-        )
-        return await self._start(request, order)
+        return await self._start(request, (await body(request, RtuScan)).order())
 
     async def cancel(self, request: web.Request) -> web.Response:
         found = _there(request, await self._need().cancel(_number(request)))

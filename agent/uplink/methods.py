@@ -23,7 +23,7 @@ NO_RESCAN = (
 
 Submit = Callable[[str, float, str, float], Awaitable[Mapping[str, Any]]]
 Status = Callable[[], Mapping[str, Any]]
-Rescan = Callable[[], Awaitable[Mapping[str, Any]]]
+Rescan = Callable[[Any], Awaitable[Mapping[str, Any]]]  # ValueError: why not
 
 
 class _Read(Options):
@@ -56,7 +56,12 @@ def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = No
     async def scan(device: str, params: Any) -> Any:
         if rescan is None:
             raise CallError(NO_RESCAN)
-        return dict(await rescan())
+        try:
+            return dict(await rescan(params))
+        except ValidationError as error:
+            raise CallError(_words(error)) from error
+        except ValueError as error:
+            raise CallError(str(error)) from error
 
     return {
         "read": Method(read),
@@ -70,9 +75,13 @@ def _params(model: type[_Params], params: Any) -> _Params:
     try:
         return model.model_validate(params)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        words = [f"{'.'.join(map(str, each['loc'])) or 'params'}: {each['msg']}" for each in details]
-        raise CallError("; ".join(words)[:500]) from error
+        raise CallError(_words(error)) from error
+
+
+def _words(error: ValidationError) -> str:
+    details = error.errors(include_url=False)
+    words = [f"{'.'.join(map(str, each['loc'])) or 'params'}: {each['msg']}" for each in details]
+    return "; ".join(words)[:500]
 
 
 def _id(device: str, point: str) -> str:

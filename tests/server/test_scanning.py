@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from agent.client import Answered
 from agent.demo.modbus_bus import SimulatedBus
 from agent.demo.modbus_device import SimulatedDevice
 from agent.demo.modbus_line import SimulatedLine
+from agent.scanning import Scans
 from tests.commands.running import meter, recognisable
 from tests.server.test_setting import Running, agent
 
@@ -60,6 +62,31 @@ async def test_a_network_is_searched_while_the_lines_go_on(running: Running) -> 
     assert (found["unit_id"], found["profiles"][0]["profile"]) == (3, "eastron-sdm630")
     assert 'profile = "eastron-sdm630"' in scan["toml"]
     assert (await ask(running, "GET", ""))["scans"] == [scan]
+
+
+async def test_the_centre_searches_by_the_same_door(running: Running, tmp_path: Path) -> None:
+    async with (
+        SimulatedLine(recognisable(meter(3))) as line,
+        Scans(running.service.field.lines, tmp_path / "profiles", time.time) as scans,
+    ):
+        assert await scans.rescan(None) == {"state": "none", "found": []}
+        order = {"network": "127.0.0.1/32", "port": line.port, "units": [3], "wait_ms": 100}
+        scan = await scans.rescan(order)
+        with pytest.raises(ValueError, match="search 1 is running"):
+            await scans.rescan(order)
+        async with asyncio.timeout(60):
+            while scan["state"] == "running":
+                await asyncio.sleep(0.05)
+                scan = await scans.rescan({})
+        assert (scan["state"], scan["found_count"]) == ("done", 1)
+        assert [each["profiles"][0]["profile"] for each in scan["found"]] == ["eastron-sdm630"]
+        for wrong, words in (
+            ({"network": "8.8.8.0/24"}, "private"),
+            ({"port": "/etc/passwd"}, "port"),
+            ("all", ""),
+        ):
+            with pytest.raises(ValueError, match=words):
+                await scans.rescan(wrong)
 
 
 async def test_a_host_that_a_line_talks_to_is_left_alone(running: Running) -> None:

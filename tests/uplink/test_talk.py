@@ -50,7 +50,9 @@ class Box:
             raise WriteFailed("the line is down")
         self.written.append(value)
 
-    async def _rescan(self) -> dict[str, Any]:
+    async def _rescan(self, params: Any) -> dict[str, Any]:
+        if params:
+            raise ValueError("search 1 is running")
         self.scans += 1
         return {"found": 3}
 
@@ -112,6 +114,7 @@ async def test_points_are_read_and_written_by_gateway_and_sub_device(
         assert (wrote["point"], wrote["state"], wrote["value"]) == ("room.setpoint", "written", 24.0)
         assert await rpc("gateway", "status", {}) == {"healthy": True}
         assert await rpc("gateway", "rescan", None) == {"found": 3}
+        assert await rpc("gateway", "rescan", {"network": "10.0.0.0/24"}) == {"error": "search 1 is running"}
     assert box.written == [24.0]
 
 
