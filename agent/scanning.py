@@ -107,8 +107,8 @@ class Scans:
         return self._shown(scan)
 
     async def rescan(self, params: Any) -> dict[str, Any]:
-        """What the centre asks for: a search by `params` (`network` or the serial `port`, as REST takes them), or
-        without any how the newest is. ValueError: what is wrong, or why not now."""
+        """What the centre asks for: a search by `params` (`network` or the serial `port`, as by REST),
+        or without any how the newest is. ValueError: what is wrong, or why not now."""
         if not params:
             return _brief(self.all()[0]) if self._scans else {"state": "none", "found": []}
         serial = isinstance(params, dict) and isinstance(params.get("port"), str)

@@ -83,7 +83,7 @@ async def test_the_centre_searches_by_the_same_door(running: Running, tmp_path: 
         for wrong, words in (
             ({"network": "8.8.8.0/24"}, "private"),
             ({"port": "/etc/passwd"}, "port"),
-            ("all", ""),
+            ("all", "TcpScan"),
         ):
             with pytest.raises(ValueError, match=words):
                 await scans.rescan(wrong)
