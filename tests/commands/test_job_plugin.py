@@ -124,7 +124,7 @@ async def test_new_and_check(tmp_path: Path) -> None:
     assert "night_load: The mean power of the last hours" in ended.out
     assert "publishes: mean [W]" in ended.out
     again = await command("plugin", "new", "night_load", folder=tmp_path)
-    assert (again.code, "exists" in again.errors) == (1, True)
+    assert (again.code, "is there already" in again.errors) == (1, True)
     wrong = await command("plugin", "new", "../evil", folder=tmp_path)
     assert (wrong.code, "small letters" in wrong.errors) == (1, True)
     (tmp_path / "night_load.py").write_text("import nothing_of_the_kind\n" + PLUGIN)
