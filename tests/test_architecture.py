@@ -77,6 +77,7 @@ ALLOWED = {
     },
     "alarms": {"model", "schema", "supervise", "database"},
     "alarming": {"alarms", "centre", "clock", "config", "hub", "model", "supervise", "uplink"},
+    "apart": set(),
     "clock": set(),
     "client": {"supervise"},
     "logs": set(),

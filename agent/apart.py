@@ -1,0 +1,125 @@
+"""Our own functions in a process of their own: numpy, HiGHS and their memory only while they are used.
+
+Rules.
+1. The child gets one call after the other (where the function is, its arguments) on its standard input and
+   answers each on its output, as pickles: it is our own child, nobody else writes there. It ends when its
+   input does, so it never outlives us; `rest` ends it at once, and the next call starts a new one.
+2. What a function raises is raised here. A child that cannot be started, dies, or is not done in time is an
+   OSError (TimeoutError is one) that says so; it is killed, and the next call starts a new one.
+3. Functions are named, "agent.module:function", and not given: whoever held them would have to load them.
+   What they take and return comes from modules that the resident process may load.
+
+Calls block: make them in a thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import IO, Any, Self
+
+START_S = 20.0  # Python and numpy, on a slow box at a bad time
+PROGRAM = "agent.apart"
+
+
+class Apart:
+    """Enter it for one task of several calls, or keep it and `rest` it. `nice`: how far it stands back."""
+
+    def __init__(
+        self, limit_s: float, *, start_s: float = START_S, nice: int = 0, program: str = PROGRAM
+    ) -> None:
+        self._limit_s, self._start_s = limit_s, start_s
+        self._argv = (sys.executable, "-m", program, str(nice))
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.rest()
+
+    def __call__(self, function: str, *given: Any) -> Any:
+        """What `function` returns, or its exception; OSError without an answer in `limit_s`."""
+        limit_s = self._limit_s + (self._start_s if self._child is None else 0.0)
+        child = self._child = self._child or subprocess.Popen(  # noqa: S603 - our own program
+            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        late = threading.Event()
+        timer = threading.Timer(limit_s, _give_up, (child, late))
+        timer.start()
+        try:
+            raised, answer = _asked(child, function, given)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self.rest()
+            if late.is_set():
+                raise TimeoutError(f"{function}: no answer in {limit_s:.0f} s") from None
+            raise OSError(f"{function}: its process ended ({child.returncode}): {error!r}") from error
+        finally:
+            timer.cancel()
+        if raised:
+            raise answer
+        return answer
+
+    def rest(self) -> None:
+        """End the child, if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.communicate()
+
+
+def _give_up(child: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    child.kill()  # whoever waits for its pipes now sees their end
+
+
+def _asked(child: subprocess.Popen[bytes], function: str, given: tuple[Any, ...]) -> tuple[bool, Any]:
+    if child.stdin is None or child.stdout is None:
+        raise OSError("no pipes")
+    pickle.dump((function, given), child.stdin, pickle.HIGHEST_PROTOCOL)
+    child.stdin.flush()
+    raised, answer = pickle.load(child.stdout)  # noqa: S301 - from our own child
+    return bool(raised), answer
+
+
+def main(calls: IO[bytes], answers: IO[bytes]) -> None:
+    """As a program: an answer to each call, until there are no more."""
+    while True:
+        try:
+            function, given = pickle.load(calls)  # noqa: S301 - from our own parent
+        except EOFError:
+            return
+        answers.write(_answer(function, given))
+        answers.flush()
+
+
+def _answer(function: str, given: tuple[Any, ...]) -> bytes:
+    """`(False, what it returned)` or `(True, what it raised)`."""
+    module, _, name = function.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)(*given)
+        return pickle.dumps((False, found), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        return _pickled(error)
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        pickle.loads(said := pickle.dumps((True, error)))  # noqa: S301 - what we have just made
+    except Exception:
+        return pickle.dumps((True, RuntimeError(f"{type(error).__name__}: {error}")))
+    return said
+
+
+if __name__ == "__main__":
+    os.nice(int(sys.argv[1]))
+    _answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints goes to the log and not between the answers
+    main(sys.stdin.buffer, _answers)

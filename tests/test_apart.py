@@ -1,0 +1,89 @@
+"""Functions of ours in a real child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.apart import Apart
+
+ODD = """
+import os, time
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+def process(): return os.getpid()
+def niceness(): return os.nice(0)
+def length(data): return len(data)
+def chatter(): print("chatter"); return 1
+def odd(): raise Odd("this", "that")
+def unpicklable(): return lambda: 0
+def die(): os._exit(3)
+def sleep(): time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_one_child_answers_call_after_call_and_rests() -> None:
+    with Apart(20.0, nice=3) as apart:
+        child = apart("odd:process")
+        assert child not in {os.getpid(), None}
+        assert apart("odd:process") == child
+        assert apart("odd:niceness") == os.nice(0) + 3
+        assert apart("odd:length", bytes(10_000_000)) == 10_000_000
+        assert apart("odd:chatter") == 1
+        apart.rest()
+        assert apart("odd:process") != child
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_what_is_raised_there_is_raised_here_and_the_child_goes_on() -> None:
+    with Apart(20.0) as apart:
+        child = apart("odd:process")
+        with pytest.raises(TypeError, match="len"):
+            apart("odd:length", 1)
+        with pytest.raises(RuntimeError, match="Odd: this and that"):
+            apart("odd:odd")
+        with pytest.raises(Exception, match="pickle"):
+            apart("odd:unpicklable")
+        with pytest.raises(ModuleNotFoundError, match="there_is_none"):
+            apart("there_is_none:any")
+        assert apart("odd:process") == child
+
+
+def test_a_child_that_dies_says_so_and_the_next_call_starts_another() -> None:
+    with Apart(20.0) as apart:
+        with pytest.raises(OSError, match=r"odd:die: its process ended \(3\)"):
+            apart("odd:die")
+        assert apart("odd:process")
+
+
+def test_a_late_child_is_killed() -> None:
+    with Apart(0.2, start_s=0.3) as apart:
+        began_s = time.monotonic()
+        with pytest.raises(TimeoutError, match="odd:sleep: no answer in"):
+            apart("odd:sleep")
+        assert time.monotonic() - began_s < 30
+
+
+def test_a_child_that_cannot_be_started_says_so() -> None:
+    with Apart(20.0, program="agent.there_is_none") as apart, pytest.raises(OSError, match="process ended"):
+        apart("odd:process")
+
+
+def test_it_ends_with_its_input() -> None:
+    child = subprocess.Popen((sys.executable, "-m", "agent.apart", "0"), stdin=subprocess.PIPE)
+    assert child.stdin
+    child.stdin.close()
+    assert child.wait(30) == 0
