@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import cryptography.hazmat.bindings._rust  # noqa: F401 - before the agent hides it from PyJWT
 import pytest
+import uvloop
 from hypothesis import settings
 
 from agent.model import Device, Group, Point
@@ -25,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the agent runs on, so that what only it does to us is seen here."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
