@@ -10,7 +10,7 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from agent.alarms import Alarms
-from agent.alarms.outlets import CentreOptions, Follower, Mail, MailOptions, Outlet, OutletOptions, Webhook
+from agent.alarms.outlets import CentreOptions, Follower, MailOptions, Outlet, OutletOptions, WebhookOptions
 from agent.alarms.own import Own
 from agent.alarms.points import AlarmPoints
 from agent.alarms.watch import Watch, watched
@@ -117,12 +117,19 @@ def _followers(config: Config, alarms: Alarms) -> Iterator[Follower]:
 
 def _outlet(options: OutletOptions, config: Config) -> Outlet | None:
     agent, language = config.options.agent, config.options.alarms.language
+    # Each brings a library with it, for the sites that have one.
     if isinstance(options, MailOptions):
+        from agent.alarms.outlets.mail import Mail  # noqa: PLC0415
+
         zone = ZoneInfo(agent.timezone)
         return Mail(options, agent.site, language=language, zone=zone, read_secret=secret)
     if isinstance(options, CentreOptions):
         return _at_the_centre(options, config)
-    return Webhook(options, agent.site)  # type: ignore[arg-type]  # the last of the union
+    if isinstance(options, WebhookOptions):
+        from agent.alarms.outlets.webhook import Webhook  # noqa: PLC0415
+
+        return Webhook(options, agent.site)
+    raise TypeError(f"no outlet for {options!r}")
 
 
 def _at_the_centre(options: CentreOptions, config: Config) -> CentreAlarms | None:

@@ -10,10 +10,10 @@ import sys
 # What is used now and then is imported where it is used, or runs in a process of its own (jobs, plug-ins,
 # `agent.control.apart`, `agent.tls.certificates`).
 LIBRARIES = {
-    *("aiohappyeyeballs", "aiohttp", "aiomqtt", "aiosignal", "aiosmtplib", "aiosqlite", "annotated_types"),
+    *("aiohappyeyeballs", "aiohttp", "aiomqtt", "aiosignal", "aiosqlite", "annotated_types"),
     *("apscheduler", "argon2", "attr", "attrs", "dateutil", "frozenlist", "holidays", "idna", "jwt"),
     *("multidict", "numpy", "orjson", "paho", "propcache", "pydantic", "pydantic_core", "pyotp", "serial"),
-    *("six", "tomlkit", "typing_extensions", "typing_inspection", "tzlocal", "uvloop", "yarl"),
+    *("six", "typing_extensions", "typing_inspection", "tzlocal", "uvloop", "yarl"),
 }
 ONLY_WITH_ROOMS = {"dateutil", "holidays", "six"}
 PROBE = """

@@ -13,9 +13,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
 from agent.config import Config, load
 from agent.configuring.files import etag, exchange, write
 from agent.schema import Fault, FaultyFile
@@ -37,9 +34,12 @@ class Configuring:
         return await asyncio.to_thread(self._read)  # a big site takes the parser a second
 
     def _read(self) -> tuple[str, Document]:
+        from tomlkit import parse  # noqa: PLC0415 - half a megabyte for who changes the configuration
+        from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
         text = self._file.read_text(encoding="utf-8")
         try:
-            return etag(text), tomlkit.parse(text)
+            return etag(text), parse(text)
         except (TOMLKitError, RecursionError) as error:
             raise FaultyFile([Fault(str(self._file), "", f"expected TOML: {error}")]) from None
 
@@ -53,7 +53,7 @@ class Configuring:
             if seen != now:
                 raise Stale(now)
             edit(document)
-            text = await asyncio.to_thread(tomlkit.dumps, document)
+            text = await asyncio.to_thread(_text, document)
             config = await asyncio.to_thread(self._tried, text)
             touched = await self._apply(config)
             try:
@@ -76,3 +76,9 @@ class Configuring:
             raise FaultyFile(named) from None
         finally:
             copy.unlink(missing_ok=True)
+
+
+def _text(document: Document) -> str:
+    from tomlkit import dumps  # noqa: PLC0415 - as above
+
+    return dumps(document)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import tomlkit
 from aiohttp import hdrs, web
 from pydantic import AfterValidator, Field
-from tomlkit.exceptions import TOMLKitError
 
 from agent.server.asking import Body, Keys, body
 from agent.server.identity.gate import CALLER
@@ -85,7 +83,7 @@ class ProfileRoutes:
         sheet, seen = await self._sheet(request), _seen(request)
         document = await asyncio.to_thread(_parsed, sheet)  # a long one takes the parser a second
         _put_point(document, asked.group, {"name": name} | asked.model_dump(exclude={"group"}))
-        return await self._put(request, sheet.name, seen, tomlkit.dumps(document))
+        return await self._put(request, sheet.name, seen, document.as_string())
 
     async def remove_point(self, request: web.Request) -> web.Response:
         sheet, seen = await self._sheet(request), _seen(request)
@@ -96,7 +94,7 @@ class ProfileRoutes:
         remove(group["point"], name, "point")
         if not group["point"]:
             document["group"].remove(group)
-        return await self._put(request, sheet.name, seen, tomlkit.dumps(document))
+        return await self._put(request, sheet.name, seen, document.as_string())
 
     async def _put(self, request: web.Request, name: str, seen: str | None, text: str) -> web.Response:
         profiles = self._need()
@@ -163,6 +161,9 @@ def _brief(sheet: Sheet | None) -> dict[str, Any] | None:
 
 
 def _parsed(sheet: Sheet) -> Any:
+    import tomlkit  # noqa: PLC0415 - half a megabyte for who edits profiles
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
     try:
         return tomlkit.parse(sheet.text)
     except (TOMLKitError, RecursionError) as error:
@@ -189,7 +190,9 @@ def _put_point(document: Any, group: str, wanted: dict[str, Any]) -> None:
         remove(old["point"], name, "point")
     points = target.get("point")
     if hasattr(points, "add_line"):  # an array of inline tables
-        table = tomlkit.inline_table()
+        from tomlkit import inline_table  # noqa: PLC0415 - as above
+
+        table = inline_table()
         table.update(plain(wanted))
         points.add_line(table, indent="  ")
     else:

@@ -13,13 +13,11 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from pydantic import Field
-
-from agent.alarms.alarm import Change, Event, Priority
+from agent.alarms.alarm import Change, Event
 from agent.alarms.journal import Journal
-from agent.schema import Name, Options
+from agent.alarms.outlets.options import OutletOptions
 from agent.supervise import Episode
 
 log = logging.getLogger(__name__)
@@ -27,18 +25,6 @@ log = logging.getLogger(__name__)
 RETRY_S_MAX = 300.0
 AS_IF_RAISED = (Change.UNSHELVED, Change.UNSUPPRESSED)
 ABOUT_ITSELF = (Change.LOST,)
-
-AnyChange = Annotated[Change, Field(strict=False)]
-
-
-class OutletOptions(Options):
-    """What every `[[outlet]]` has: alarms of `priority` and more urgent ones, and which changes of them."""
-
-    name: Name
-    priority: Annotated[Priority, Field(strict=False)] = Priority.LOW
-    changes: Annotated[list[AnyChange], Field(min_length=1, max_length=9)] = Field(
-        default_factory=lambda: [Change.RAISED, Change.HELD, Change.CLEARED, Change.ACKNOWLEDGED]
-    )
 
 
 class Outlet(Protocol):

@@ -15,19 +15,16 @@ import logging
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, tzinfo
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, TypeVar
 
 import aiosmtplib
-from pydantic import AfterValidator, Field, model_validator
 
 from agent.alarms import texts
 from agent.alarms.alarm import Change, Event
-from agent.alarms.outlets.follow import OutletOptions
-from agent.schema import FilePath, Host, Port
+from agent.alarms.outlets.options import MailOptions
 from agent.supervise import describe
 
 log = logging.getLogger(__name__)
@@ -38,43 +35,6 @@ LINES_MAX = 100
 SUBJECT_CHARS_MAX = 120
 
 Result = TypeVar("Result")
-
-
-def _mailbox(text: str) -> str:
-    try:
-        address = Address(addr_spec=text)
-    except (ValueError, IndexError):
-        address = Address()
-    if not address.username or not address.domain or not text.isascii() or not text.isprintable():
-        raise ValueError(f"expected an address like ana@example.org, found {text!r}")
-    return text
-
-
-Mailbox = Annotated[str, Field(max_length=254), AfterValidator(_mailbox)]
-
-
-class MailOptions(OutletOptions):
-    """`[[outlet]]` with `kind = "mail"`."""
-
-    kind: Literal["mail"]
-    host: Host
-    port: Port = 587
-    security: Literal["starttls", "tls", "off"] = "starttls"
-    user: Annotated[str, Field(max_length=254)] = ""
-    password_file: FilePath | None = None
-    ca_file: FilePath | None = None
-    sender: Mailbox
-    to: Annotated[list[Mailbox], Field(min_length=1, max_length=50)]
-    gather_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
-    pause_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        if bool(self.user) != (self.password_file is not None):
-            raise ValueError("expected both user and password_file, or neither")
-        if self.user and self.security == "off" and self.host not in ("localhost", "127.0.0.1", "::1"):
-            raise ValueError('expected security = "starttls" or "tls": the password would be read on the way')
-        return self
 
 
 class Mail:

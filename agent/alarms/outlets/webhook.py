@@ -18,16 +18,13 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from pydantic import Field, field_validator
 
 from agent.alarms.alarm import Event
-from agent.alarms.outlets.follow import OutletOptions
-from agent.schema import FilePath
+from agent.alarms.outlets.options import WebhookOptions
 from agent.supervise import describe
 
 log = logging.getLogger(__name__)
@@ -36,28 +33,6 @@ TIMEOUT_S = 15.0
 BATCH_MAX = 10
 NEVER = (400, 413, 415, 422)
 SECRET_BYTES_MAX = 4096
-
-
-class WebhookOptions(OutletOptions):
-    """`[[outlet]]` with `kind = "webhook"`."""
-
-    kind: Literal["webhook"]
-    url: Annotated[str, Field(max_length=2048)]
-    secret_file: FilePath
-    ca_file: FilePath | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.username:
-            text = "expected an address like https://example.org/alarms, without a password"
-            raise ValueError(text)
-        return url
 
 
 class Webhook:

@@ -16,8 +16,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from agent.alarms import Alarm, Change, Event, Priority, Words
-from agent.alarms.outlets import Mail, MailOptions
-from agent.alarms.outlets.mail import LINES_MAX, compose
+from agent.alarms.outlets import MailOptions
+from agent.alarms.outlets.mail import LINES_MAX, Mail, compose
 from agent.schema import FaultyFile, validate
 from agent.tls.authority import Authority
 from agent.uplink import secret

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agent.alarms.outlets import Webhook, WebhookOptions, webhook_secret
-from agent.alarms.outlets.webhook import signature
+from agent.alarms.outlets import WebhookOptions
+from agent.alarms.outlets.webhook import Webhook, signature, webhook_secret
 from agent.schema import FaultyFile, validate
 from tests.alarms.outlets.box import following, writing
 from tests.alarms.site import START_MS, alarm
