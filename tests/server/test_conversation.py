@@ -114,7 +114,7 @@ async def test_history_does_not_delay_the_live_stream(start: StartSite) -> None:
             if chunks % 20 == 0 and START_MS + chunks not in published:
                 published[START_MS + chunks] = chunks
                 site.publish(meter(START_MS + chunks))
-                await asyncio.sleep(2 * FLUSH_S)  # on its way by then, and history held up by who does not read
+                await asyncio.sleep(2 * FLUSH_S)  # by then it is on its way, and history waits for the reader
             found = await said(socket)
             if found["type"] == "readings":
                 passed += [chunks - published[each["time_ms"]] for each in found["readings"]]
