@@ -20,7 +20,7 @@ import aiosqlite
 from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
 from agent.store import layout, ledger, log_table, outbox, segments
-from agent.store.checkpoint import checkpoint
+from agent.store.checkpoint import WriteAheadLog
 from agent.store.journal import hand_on
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
@@ -62,6 +62,7 @@ class Disk:
         self._file, self.room = file, room_of(size_max_mb)
         self._ids: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
+        self._wal = WriteAheadLog(file)
         self._ledger = LedgerTable()
         self.log_readings = self.log_bytes = 0  # in the log; what was sealed is not in it
         self.moved_aside = ""
@@ -146,6 +147,7 @@ class Disk:
         await self.sealed.close()
         await self._reader.close()
         await self._db.close()
+        self._wal.close()
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -196,7 +198,7 @@ class Disk:
     async def checkpoint(self) -> None:
         """Bring a long write-ahead log into the file, beside the commits."""
         if self._is_open:
-            await asyncio.to_thread(checkpoint, self._file, int(self.room.wal_bytes * CHECKPOINT_SHARE))
+            await asyncio.to_thread(self._wal.checkpoint, int(self.room.wal_bytes * CHECKPOINT_SHARE))
 
     async def sizes_bytes(self) -> tuple[int, int]:
         """What the file holds (pages that were freed and wait for use do not count), and how large it is."""
