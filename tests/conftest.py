@@ -51,8 +51,8 @@ def group_of(device: str = "meter", count: int = 2, interval_ms: int = 1000) -> 
     return Group(Device(device, "test"), "all", points, interval_ms)
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait until `condition()` is true; TimeoutError after `timeout_s`."""
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait until `condition()` is true; TimeoutError after `timeout_s`: it hangs, busy machine or not."""
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)
