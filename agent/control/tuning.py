@@ -88,7 +88,7 @@ def _opens(state: RoomState, now_ms: int) -> bool:
 
 
 def _falls(temps: tuple[float, ...]) -> bool:
-    """Whether the room is on its way down: the warmest of such minutes is no peak that a hold comes back to."""
+    """Whether the room is on its way down: its warmest minute is no peak that a hold comes back to."""
     half = len(temps) // 2
     return sum(temps[:half]) / half - sum(temps[half:]) / (len(temps) - half) > FALLS_K
 
