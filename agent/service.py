@@ -15,46 +15,36 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
-from agent import __version__
 from agent.alarming import Alarming
-from agent.alarms import Alarm, Alarms
-from agent.alarms.alarm import Words
-from agent.analysis.site import Analyses, Place
-from agent.analysis.site import Doors as AnalysisDoors
-from agent.centre import requests
-from agent.clock import Clock, since_boot_s
+from agent.alarms import Alarms
+from agent.clock import since_boot_s
 from agent.config import Config
-from agent.dispatch import Dispatch
 from agent.drivers import Driver
 from agent.field import Field
+from agent.forwarding import Forwarding
 from agent.health import Health
-from agent.hub import Hub, Listener
+from agent.hub import Listener
 from agent.lan import announcing, parts_of
 from agent.lines import LINE_BACKOFF
 from agent.notify import Notifier, Sign, Watchdog
-from agent.plugins.jobs import plugin_jobs
-from agent.plugins.live import Doors
 from agent.reporting import Reporting
 from agent.scanning import Scans
-from agent.schedule import JOBS_FILE, Alert, Jobs
-from agent.schedule.command import command_jobs
+from agent.schedule import Jobs
+from agent.scheduling import open_jobs
 from agent.server import Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
-from agent.store.requeue import requeue
-from agent.supervise import Backoff, Episode, supervise
+from agent.supervise import Episode, supervise
 from agent.timekeeping import Timekeeper
-from agent.uplink import SETTINGS, Settings, ThingsBoard, Uplink, let_talk, open_uplinks
+from agent.uplink import Uplink
 
 if TYPE_CHECKING:
-    from agent.control.site import Rests, SiteControl
+    from agent.control.site import SiteControl
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +60,7 @@ class Service:
             config.file, config.data_dir, config.options.reports, in_memory=bool(config.in_memory)
         )
         self._stopping = asyncio.Event()
+        self._works: dict[str, Callable[[], Awaitable[None]]] = {}  # what is kept running, by name
         self._health: Health | None = None
         self._notifier = Notifier()
         self.url = ""
@@ -109,108 +100,129 @@ class Service:
             await self._run(self._field, ready)
 
     async def _run(self, field: Field, ready: Callable[[], Awaitable[None]] | None) -> None:
-        options = self._config.options
-        clock, lines, hub, dispatch = field.clock, field.lines, field.hub, field.dispatch
         async with AsyncExitStack() as stack:
             stack.enter_context(alone_in(self._config.data_dir))
-            store = await stack.enter_async_context(
-                Store(self._config.data_dir / "readings.db", options.store, in_memory=self._config.in_memory)
-            )
-            self.store = store
-            stack.callback(hub.listen(store.append))
-            uplink_dir = self._config.data_dir / "uplinks"
-            uplinks = open_uplinks(options.uplink, store, uplink_dir, options.agent.site)
-            await store.register(hub.groups)
-            timekeeper = Timekeeper(clock, store, hub)
-            await timekeeper.begin(go_on=self._config.data_dir not in field.stamped)
-            field.stamped.add(self._config.data_dir)
-            publish = timekeeper.publish
-            control = _control(
-                self._config, hub=hub, dispatch=dispatch, clock=clock, publish=publish, rests=field.rests
-            )
-            health = Health(
-                *(publish, hub, store, lines.drivers, uplinks),
-                interval_s=options.agent.health_interval_s,
-                clock=clock,
-                troubles=control.troubles if control else list,
-            )
-            hub.declare(*health.groups)
-            if control is not None:
-                await stack.enter_async_context(control)
-                hub.declare(*control.groups)
-            settings = control.settings if control else {}
-            scans = await stack.enter_async_context(Scans(lines, self._config.profile_dir, clock.now_s))
-            await _let_talk(uplinks, uplink_dir, hub, dispatch, health, scans=scans, obeyed=settings)
-            self._health = health
-            alarming = await stack.enter_async_context(
-                Alarming(
-                    self._config,
-                    hub,
-                    publish,
-                    clock,
-                    status=health.status,
-                    lines=lambda: {line.name: _devices(line) for line in lines.drivers},
-                )
-            )
-            hub.declare(*alarming.groups)
-            stack.callback(dispatch.listen(alarming.own.heard))
-            doors = Doors(hub, store, dispatch, publish, alarm=_to_alarms(alarming.alarms), now_s=clock.now_s)
-            jobs = await stack.enter_async_context(_jobs(self._config, doors, hub, clock, self._reporting))
-            server = Server(
-                *(options.server, hub, store, self._config.data_dir, health.status),
-                certain=lambda: clock.certain,
-                alarm=alarming.own.refused,
-                alarms=alarming.alarms,
-                parts=parts_of(self._config, dispatch, lines, scans)._replace(
-                    jobs=jobs, reports=self._reporting
-                ),
-            )
+            store, publish = await self._keep(field, stack)
+            forwarding = Forwarding(self._config, store)
+            control = _control(self._config, field, publish)
+            health = self._watch(field, store, publish, forwarding.uplinks, control)
+            settings = await self._steer(field, control, stack)
+            scans = Scans(field.lines, self._config.profile_dir, field.clock.now_s)
+            await stack.enter_async_context(scans)
+            await forwarding.let_talk(field, health.status, scans.rescan, settings)
+            alarming = await self._alarm(field, publish, health, stack)
+            jobs = await self._schedule(field, store, publish, alarming.alarms, stack)
+            server = self._server(field, store, health, alarming, scans=scans, jobs=jobs)
             await stack.enter_async_context(server)
-            await store.register(hub.groups)  # what was declared since
-            self.url = server.url
-            log.info(
-                "site %s: %d devices on %d lines, %s",
-                options.agent.site,
-                len(hub.devices),
-                len(lines.drivers),
-                server.url,
-            )
-            server.announce()
+            await store.register(field.hub.groups)  # what was declared since
+            self._announce(field, server)
             field.serve(publish, store.register, health.relist)
-            works: dict[str, Callable[[], Awaitable[None]]] = {
-                "store": store.run,
-                "clock": timekeeper.run,
-                "health": health.run,
-                "requeue": partial(_requeue, self._config.data_dir / requests.FOLDER, store, uplinks),
-                "jobs": jobs.run,
-                "reports": self._reporting.run,
-                **announcing(options, server.url),
-                "field": field.run,
-                **alarming.works,
-                **{f"uplink {uplink.name}": partial(_uplink, uplink) for uplink in uplinks},
-                **({"control": control.run} if control else {}),
-                **({"ready": ready} if ready else {}),
-            }
-            signs: dict[str, Sign] = {
-                "store": Commits(lambda: store.state),
-                "loop": Punctual(lambda: health.lag_ms),
-            }
-            if control is not None:
-                signs["control"] = lambda: "; ".join(control.troubles())
-            works |= {
-                "watchdog": Watchdog(self._notifier, signs, health.summary).run,
-                "status": partial(_status_file, StatusFile(health.status)),
-            }
-            await self._run_until_stopped(works, field, control)
+            self._works |= forwarding.works | {"field": field.run} | ({"ready": ready} if ready else {})
+            await self._run_until_stopped(field, control)
 
-    async def _run_until_stopped(
+    async def _keep(self, field: Field, stack: AsyncExitStack) -> tuple[Store, Listener]:
+        """The log, and the way of a reading there and to everybody else."""
+        folder, hub = self._config.data_dir, field.hub
+        store = Store(folder / "readings.db", self._config.options.store, in_memory=self._config.in_memory)
+        self.store = await stack.enter_async_context(store)
+        stack.callback(hub.listen(store.append))
+        await store.register(hub.groups)
+        timekeeper = Timekeeper(field.clock, store, hub)
+        await timekeeper.begin(go_on=folder not in field.stamped)
+        field.stamped.add(folder)
+        self._works |= {"store": store.run, "clock": timekeeper.run}
+        return store, timekeeper.publish
+
+    def _watch(
         self,
-        works: Mapping[str, Callable[[], Awaitable[None]]],
         field: Field,
+        store: Store,
+        publish: Listener,
+        uplinks: Sequence[Uplink],
         control: SiteControl | None,
-    ) -> None:
+    ) -> Health:
+        """How the agent does, said to people and to the service manager."""
+        troubles = control.troubles if control else list[str]
+        health = self._health = Health(
+            *(publish, field.hub, store, field.lines.drivers, uplinks),
+            interval_s=self._config.options.agent.health_interval_s,
+            clock=field.clock,
+            troubles=troubles,
+        )
+        field.hub.declare(*health.groups)
+        self._stay_alive(health, store, troubles)
+        return health
+
+    def _stay_alive(self, health: Health, store: Store, troubles: Callable[[], list[str]]) -> None:
+        """Let the service manager and whoever has a shell know that we are well, as long as we are."""
+        signs: dict[str, Sign] = {
+            "store": Commits(lambda: store.state),
+            "loop": Punctual(lambda: health.lag_ms),
+            "control": lambda: "; ".join(troubles()),
+        }
+        watchdog = Watchdog(self._notifier, signs, health.summary)
+        status = partial(_status_file, StatusFile(health.status))
+        self._works |= {"health": health.run, "watchdog": watchdog.run, "status": status}
+
+    async def _steer(
+        self, field: Field, control: SiteControl | None, stack: AsyncExitStack
+    ) -> Mapping[str, Callable[[Any], None]]:
+        """The rooms, if there are any; what a centre may set of them."""
+        if control is None:
+            return {}
+        await stack.enter_async_context(control)
+        field.hub.declare(*control.groups)
+        self._works["control"] = control.run
+        return control.settings
+
+    async def _alarm(
+        self, field: Field, publish: Listener, health: Health, stack: AsyncExitStack
+    ) -> Alarming:
+        """The alarms, which look at everything that is published from here on."""
+        alarming = Alarming(
+            *(self._config, field.hub, publish, field.clock),
+            status=health.status,
+            lines=lambda: {line.name: _devices(line) for line in field.lines.drivers},
+        )
+        await stack.enter_async_context(alarming)
+        field.hub.declare(*alarming.groups)
+        stack.callback(field.dispatch.listen(alarming.own.heard))
+        self._works |= alarming.works
+        return alarming
+
+    async def _schedule(
+        self, field: Field, store: Store, publish: Listener, alarms: Alarms, stack: AsyncExitStack
+    ) -> Jobs:
+        """What is done at its hour, and reports also when they are asked for."""
+        jobs = open_jobs(*(self._config, field, store, publish), alarms=alarms, reporting=self._reporting)
+        await stack.enter_async_context(jobs)
+        self._works |= {"jobs": jobs.run, "reports": self._reporting.run}
+        return jobs
+
+    def _server(
+        self, field: Field, store: Store, health: Health, alarming: Alarming, *, scans: Scans, jobs: Jobs
+    ) -> Server:
+        """What the local network is served."""
+        parts = parts_of(self._config, field.dispatch, field.lines, scans)
+        return Server(
+            *(self._config.options.server, field.hub, store, self._config.data_dir, health.status),
+            certain=lambda: field.clock.certain,
+            alarm=alarming.own.refused,
+            alarms=alarming.alarms,
+            parts=parts._replace(jobs=jobs, reports=self._reporting),
+        )
+
+    def _announce(self, field: Field, server: Server) -> None:
+        """Say that it is there: in the log, on the network."""
+        options, self.url = self._config.options, server.url
+        counts = (len(field.hub.devices), len(field.lines.drivers))
+        log.info("site %s: %d devices on %d lines, %s", options.agent.site, *counts, server.url)
+        server.announce()
+        self._works |= announcing(options, server.url)
+
+    async def _run_until_stopped(self, field: Field, control: SiteControl | None) -> None:
         async with asyncio.TaskGroup() as tasks:
-            running = {name: tasks.create_task(_whole(work), name=name) for name, work in works.items()}
+            running = {name: tasks.create_task(_whole(work), name=name) for name, work in self._works.items()}
             await self._stopping.wait()
             if self.moves:
                 field.pause()
@@ -225,54 +237,6 @@ class Service:
                 task.cancel()
 
 
-def _jobs(config: Config, doors: Doors, hub: Hub, clock: Clock, reporting: Reporting) -> Jobs:
-    """What `[[job]]` and `[[plugin]]` ask for, and the agent's own; what they publish is declared."""
-    options, folder = config.options, config.file.resolve().parent
-    zone = ZoneInfo(options.agent.timezone)
-    found, groups = plugin_jobs(options.plugin, folder / (options.agent.plugin_dir or ""), zone, doors)
-    found += [*command_jobs(options.job, zone, folder), *reporting.jobs(zone)]
-    analyses = _analyses(config, doors, clock)
-    found += analyses.jobs
-    analyses.declare(analyses.plan())
-    jobs = Jobs(
-        *(found, config.data_dir / JOBS_FILE, doors.publish),
-        alarm=doors.alarm,
-        now_s=clock.now_s,
-        certain=lambda: clock.certain,
-    )
-    hub.declare(*groups, *jobs.groups)
-    return jobs
-
-
-def _analyses(config: Config, doors: Doors, clock: Clock) -> Analyses:
-    """The analyses that are the agent's own."""
-    options = config.options
-    folders = (options.agent.tariff_dir,) if options.agent.tariff_dir else ()
-    place = Place(config.data_dir / "readings.db", config.data_dir, options.agent.timezone, folders)
-    main = (options.control.site_power_point or "").partition(".")[0]
-    return Analyses(
-        *(options.analysis, options.meter),
-        AnalysisDoors(doors.hub, doors.publish, doors.alarm, clock.now_s, lambda: clock.certain),
-        place,
-        tariff=options.tariff.id or "",
-        main=main,
-        outdoor=options.control.outdoor_point or "",
-    )
-
-
-def _to_alarms(alarms: Alarms) -> Callable[[Alert], None]:
-    """What jobs and plug-ins say goes to the alarms."""
-
-    def say(alert: Alert) -> None:
-        if not alert.raised:
-            alarms.clear(alert.id)
-            return
-        alarm = Alarm(alert.id, Words(alert.text_pt, alert.text_en), source=alert.source)
-        alarms.raise_alarm(alarm, value=alert.value, detail=alert.detail)
-
-    return say
-
-
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
@@ -281,54 +245,13 @@ async def _status_file(file: StatusFile) -> None:
     await supervise(file.run, Episode(log, "status file"), LINE_BACKOFF)
 
 
-async def _requeue(folder: Path, store: Store, uplinks: Sequence[Uplink]) -> None:
-    """Send again what `ledger reconcile` asks for."""
-    known = [uplink.name for uplink in uplinks]
-    serve = partial(requests.serve, folder, partial(requeue, store), known)
-    await supervise(serve, Episode(log, str(folder)))
-
-
-async def _uplink(uplink: Uplink) -> None:
-    await supervise(uplink.run, uplink.episode, Backoff(first_s=0.5, most_s=uplink.retry_s_max))
-
-
-async def _let_talk(
-    uplinks: Sequence[Uplink],
-    state_dir: Path,
-    hub: Hub,
-    dispatch: Dispatch,
-    health: Health,
-    *,
-    scans: Scans,
-    obeyed: Mapping[str, Callable[[Any], None]],
-) -> None:
-    """Let every ThingsBoard call, set and be told; what one sets, all are told, and `obeyed` does it."""
-    known = {name: replace(each, apply=obeyed.get(name, each.apply)) for name, each in SETTINGS.items()}
-    settings = Settings(state_dir / "settings.json", known)
-    await settings.load()
-    for uplink in uplinks:
-        if isinstance(uplink, ThingsBoard):
-            await let_talk(
-                uplink,
-                state_dir,
-                hub=hub,
-                dispatch=dispatch,
-                settings=settings,
-                status=health.status,
-                version=__version__,
-                rescan=scans.rescan,
-            )
-
-
-def _control(
-    config: Config, *, hub: Hub, dispatch: Dispatch, clock: Clock, publish: Listener, rests: Rests | None
-) -> SiteControl | None:
+def _control(config: Config, field: Field, publish: Listener) -> SiteControl | None:
     """The control of the rooms; None without rooms."""
-    if rests is None:
+    if field.rests is None:
         return None
     from agent.control.site import Doors, SiteControl  # noqa: PLC0415
 
-    options = config.options
+    options, hub, clock = config.options, field.hub, field.clock
     return SiteControl(
         options.control,
         options.room,
@@ -337,14 +260,14 @@ def _control(
         data_dir=config.data_dir,
         tariff_folders=(options.agent.tariff_dir,) if options.agent.tariff_dir else (),
         doors=Doors(
-            dispatch,
+            field.dispatch,
             hub.groups,
             hub.latest,
             publish,
             clock.now_s,
             lambda: clock.certain,
             since_boot_s,
-            rests=rests,
+            rests=field.rests,
         ),
     )
 

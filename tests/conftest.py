@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import cryptography.hazmat.bindings._rust  # noqa: F401 - before the agent hides it from PyJWT
 import pytest
+import uvloop
 from hypothesis import settings
 
 from agent.model import Device, Group, Point
@@ -25,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the agent runs on, so that what only it does to us is seen here."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -45,8 +51,8 @@ def group_of(device: str = "meter", count: int = 2, interval_ms: int = 1000) -> 
     return Group(Device(device, "test"), "all", points, interval_ms)
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait until `condition()` is true; TimeoutError after `timeout_s`."""
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Wait until `condition()` is true; TimeoutError after `timeout_s`: it hangs, busy machine or not."""
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)

@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import logging
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from agent.drivers.command import ReadOnly
+from agent.drivers.listening import Gone, Listening, Publish, Speaker
 from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions, Said, Sources
-from agent.model import NAN, Device, Group, Point, Quality, Reading
+from agent.model import NAN, Point, Quality, Reading
 from agent.schema import Name, Options
-from agent.supervise import Episode
-
-log = logging.getLogger(__name__)
 
 AHEAD_S_MAX = 5.0
 MINUTE_S = 60.0
-
-Publish = Callable[[Sequence[Reading]], None]
 
 
 class PushGroup(Options):
@@ -88,25 +82,15 @@ class NotTaken(Exception):  # noqa: N818 - says why
         self.code, self.wait_s = code, wait_s
 
 
-class _Told:
-    """One device: its groups, and when each was last told of."""
+class _Told(Speaker):
+    """One device; what is known of its points."""
 
     def __init__(self, options: PushDeviceOptions, profile: PushProfile) -> None:
-        device = Device(options.name, options.profile, options.label)
-        self.groups = [
-            Group(device, group.name, tuple(point.point() for point in group.point), 0)
-            for group in profile.group
-        ]
+        super().__init__(options, profile.group, options.silence_s)
         self.points = {point.name: point for group in self.groups for point in group.points}
-        self.silence_s = options.silence_s
-        self.heard_s = dict.fromkeys(self.groups, 0.0)
-        self.troubles = {
-            group: Episode(log, f"device {options.name}, group {group.name}") for group in self.groups
-        }
-        self.counters: Counter[str] = Counter()
 
 
-class PushLine(ReadOnly):
+class PushLine(Listening):
     """Driver `push`; `take` works while it runs."""
 
     def __init__(
@@ -119,44 +103,19 @@ class PushLine(ReadOnly):
         monotonic_s: Callable[[], float] = time.monotonic,
         tick_s: float = 1.0,
     ) -> None:
-        self.name = options.name
-        self.counters: Counter[str] = Counter()
-        self.episode = Episode(log, f"line {options.name} (push)")
-        self._options, self._now_s, self._certain, self._monotonic_s = options, now_s, certain, monotonic_s
         self._told = {each.name: _Told(each, profiles[each.profile]) for each in options.device}
-        self._tick_s = tick_s  # how often it is looked whether nothing came
+        devices, clocks = list(self._told.values()), {"now_s": now_s, "monotonic_s": monotonic_s}
+        super().__init__(options.name, "push", devices, **clocks, tick_s=tick_s)
+        self._options, self._certain = options, certain
         self._publish: Publish | None = None
         self._minute_s, self._in_minute = -math.inf, 0
 
-    @property
-    def groups(self) -> Sequence[Group]:
-        return [group for told in self._told.values() for group in told.groups]
-
-    @property
-    def stretch(self) -> float:
-        """NaN: others decide when they speak."""
-        return NAN
-
-    def statistics(self) -> dict[str, Any]:
-        """Plain data for people: what was taken and refused, of the line and of each device."""
-        return {
-            "line": self.name,
-            "where": "handed in",
-            "connected": self._publish is not None,
-            "counters": dict(self.counters),
-            "devices": {name: dict(told.counters) for name, told in self._told.items()},
-        }
-
-    async def run(self, publish: Publish) -> None:
-        """Take readings for ever; a device that nobody tells of is published as bad."""
-        for told in self._told.values():
-            told.heard_s = dict.fromkeys(told.groups, self._monotonic_s())
+    @asynccontextmanager
+    async def _opened(self, publish: Publish) -> AsyncIterator[Gone]:
+        """What was handed in stays true when the line is left."""
         self._publish = publish
         try:
-            while True:
-                await asyncio.sleep(self._tick_s)
-                if silent := list(self._silent()):
-                    publish(silent)
+            yield asyncio.get_running_loop().create_future()
         finally:
             self._publish = None
 
@@ -175,8 +134,7 @@ class PushLine(ReadOnly):
         if self._publish is None:
             raise NotTaken("not_available", f"line {self.name} is not running now: try again", wait_s=1.0)
         for reading in readings:
-            told.heard_s[reading.group] = self._monotonic_s()
-            told.troubles[reading.group].ended()
+            told.voices[told.groups.index(reading.group)].heard(self._monotonic_s())
         self._publish(sorted(readings, key=lambda reading: reading.time_ms))
         for counters in (self.counters, told.counters):
             counters["readings"] += len(readings)
@@ -200,7 +158,7 @@ class PushLine(ReadOnly):
                 yield Reading(group, time_ms, values, sample.quality if known else Quality.BAD)
 
     def _time_ms(self, time_ms: int | None, place: str) -> int:
-        now_ms = round(self._now_s() * 1000)
+        now_ms = self._now_ms()
         if time_ms is None:
             return now_ms
         if not self._certain():
@@ -221,17 +179,6 @@ class PushLine(ReadOnly):
             text = f"expected at most {most} readings a minute on line {self.name}: try again later"
             raise NotTaken("too_many", text, wait_s=self._minute_s + MINUTE_S - now_s)
         self._in_minute += readings
-
-    # ---------------------------------------------------------------- silence
-
-    def _silent(self) -> Iterator[Reading]:
-        now_s = self._monotonic_s()
-        for told in self._told.values():
-            for group in told.groups:
-                if now_s - told.heard_s[group] > told.silence_s:
-                    told.heard_s[group] = now_s
-                    told.troubles[group].failed(f"nothing was handed in for {told.silence_s:g} s")
-                    yield group.bad(round(self._now_s() * 1000))
 
 
 def _fault(points: Mapping[str, Point], name: str, value: float | None) -> str:

@@ -29,7 +29,7 @@ async def let_talk(
     settings: Settings,
     status: Status,
     version: str,
-    rescan: Rescan | None = None,
+    rescan: Rescan,
 ) -> None:
     """Let the centre of `uplink` talk back at every connection from now on."""
     memory = Memory(state_dir / f"{uplink.name}.calls.json")

@@ -6,8 +6,8 @@ Rules.
 2. New readings go first. What waited longer is the backlog: it drains beside them, a chunk a turn, and a
    chunk takes TURN_S at most, so that no new reading waits long behind old ones.
 3. A turn's messages are all answered before the next turn; a span counts as passed when all of it was.
-4. A device that is refused is held back alone (`holds`). A link that ends twice with messages under way
-   is sent one message at a time, which tells whose message ends it.
+4. A device that is refused is held back alone (`holds`) and tried again apart (`retrial`). A link that ends
+   twice with messages under way is sent one message at a time, which tells whose message ends it.
 5. MQTT 3.1.1 cannot refuse: what it acknowledged just before the link ended goes again (`doubts`).
 """
 
@@ -29,12 +29,13 @@ from agent.supervise import Episode
 from agent.uplink.doubts import DOUBT_S, Doubts
 from agent.uplink.drain import Drain
 from agent.uplink.holds import LIMIT_WORDS, Holds
-from agent.uplink.job import Job, Refused
+from agent.uplink.job import Job
 from agent.uplink.message import Format, Link, Message
 from agent.uplink.options import DeliveryOptions
 from agent.uplink.pace import Limits, Pace, per_s
 from agent.uplink.patience import PATIENT, Patience
 from agent.uplink.reader import Numbered, Reader
+from agent.uplink.retrial import Retrial
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,6 @@ class Delivery:
         self._name, self._options, self._format = options.name, options, format
         self._store, self._patience = store, patience
         self._episode, self._rand, self._clock = episode, rand, clock
-        self._poison = Episode(log, f"uplink {options.name}")
         self.pace = Pace(per_s(options.messages_per_s_max, options.values_per_s_max), limits, clock)
         self.holds = Holds(options.name, store, clock, patience)
         self.drain = Drain(clock)
@@ -81,8 +81,13 @@ class Delivery:
         self._greeted: dict[Hashable, Message] = {}
         self._greetings_s = 0.0
         self._doubts = Doubts(store.outbox, self._count)
+        self._retrial = Retrial(
+            *(options.name, store, self.holds, self._doubts, self._reader),
+            offer=self._offer,
+            taken=self._taken,
+            rand=rand,
+        )
         self._under_way: str | None = None  # device, or "" for several
-        self._trying = False  # a held device, alone
         self._strikes = self._doubted = 0
         self._culprits: Counter[str] = Counter()
         self._sure = self._idle = True
@@ -115,6 +120,7 @@ class Delivery:
         todo, until = self._todo(), self._store.released_seq
         self._live = self._backlog = None
         self._greeted.clear()
+        self._retrial.begin()
         self.drain.begin()
         most = self._options.batch_readings_max
         self._live_seq = todo.beyond if until - todo.beyond <= most else until
@@ -127,16 +133,16 @@ class Delivery:
         self._settle_doubts()
         if any(word in text for word in LIMIT_WORDS):
             self.pace.refused()
-        elif self._under_way is not None and not self._trying:
+        elif self._under_way is not None and not self._retrial.under_way:
             self._strikes += 1
             if self._under_way and self._strikes > STRIKES_MAX:
                 self._accuse(self._under_way, text)
-        if not self._sure and not self._trying and not isinstance(error, TimeoutError):
+        if not self._sure and not self._retrial.under_way and not isinstance(error, TimeoutError):
             self._doubted += 1
             if self._doubted > STRIKES_MAX:
                 self.pace.refused()  # taken, then closed: that is how 3.1.1 refuses for a limit
         self._idle = self._under_way is None
-        self._under_way, self._trying = None, False
+        self._under_way = None
         self._chunk = CHUNK_MIN
 
     def _accuse(self, device: str, reason: str) -> None:
@@ -168,7 +174,7 @@ class Delivery:
         sent = await self._send_jobs(link)
         if with_backlog and sent:
             self._adapt(self._clock() - began_s)
-        await self._retry_held(link)
+        await self._retrial.turn(link, alone=not (self._live or self._backlog))
         await self._greet_again(link)
         self._settle_doubts()
 
@@ -294,6 +300,12 @@ class Delivery:
                 self._greeted[message.greets] = message
         return refused
 
+    async def _offer(self, link: Link, readings: Sequence[Reading]) -> dict[str, str]:
+        """Send `readings` apart from the jobs; the devices that were refused, with the reason."""
+        messages = self._messages(readings)
+        self.pace.spend(len(messages))
+        return await self._send(link, messages)
+
     def _hold(self, device: str, reason: str) -> None:
         self._add_hold(device, reason)
         for job in (self._live, self._backlog):
@@ -325,62 +337,6 @@ class Delivery:
             self._doubted = 0
 
     # ---------------------------------------------------------------- beside
-
-    async def _retry_held(self, link: Link) -> None:
-        """Try a device that was held back long enough, alone on the link."""
-        device = self.holds.due()
-        if device is None:
-            return
-        if self._doubts.concern(self.holds.name_of(device)):
-            self.holds.rest(device)  # or its poison would put back what was taken before it, for ever
-            return
-        spans = self.holds.lacking(device)
-        if not spans:
-            (self.holds.rest if self._live or self._backlog else self.holds.release)(device)
-            return
-        hold = self.holds[device]
-        span, rows = await self._reader.of_device(spans[0], device, hold.readings_max)
-        if len(rows) == 1 and not self.holds.has_other(device, rows[0]):
-            near = await self._reader.near(device, rows[0][0])
-            hold.other = near[int(self._rand() * len(near))] if near else None
-        if not rows:
-            self.holds.passed(device, span)
-        elif other := self.holds.probe(device, rows[0]):
-            hold.cleared = await self._try(link, device, [other], self._not_yet)
-        elif await self._try(link, device, rows, self._judge):
-            self.holds.taken(device)
-            self._taken([self.holds.name_of(device)], span, [reading for _, reading in rows])
-
-    async def _try(self, link: Link, device: str, rows: Sequence[Numbered], refused: Refused) -> bool:
-        """Whether the centre takes `rows` of a held device; if not, `refused` says what follows."""
-        messages = self._messages(reading for _, reading in rows)
-        self.pace.spend(len(messages))
-        self._trying = True  # if the link ends now we know whose message it was
-        try:
-            reasons = await self._send(link, messages)
-        except OSError as error:
-            refused(device, rows, str(error), lost=True)
-            raise
-        self._trying = False
-        if device in reasons:
-            refused(device, rows, reasons[device], lost=False)
-        return device not in reasons
-
-    def _not_yet(self, device: str, rows: Sequence[Numbered], reason: str, *, lost: bool) -> None:
-        self.holds[device].other = None  # it may be as bad as the suspect
-        self.holds.later(device, reason)
-
-    def _judge(self, device: str, rows: Sequence[Numbered], reason: str, *, lost: bool) -> None:
-        if not self.holds.refused(device, rows, reason, lost=lost):
-            return
-        seq, reading = rows[0]
-        self._poison.failed(
-            f"{device}: its reading at {reading.time_ms} ms is never taken ({reason}), its others are: "
-            "that one is kept aside, in the table 'rejected' of the log"
-        )
-        self._store.ledger.rejected(self._name, (reading,))
-        self._store.outbox.reject(self._name, reading, reason, round(time.time() * 1000))
-        self.holds.passed(device, (seq, seq))
 
     async def _greet_again(self, link: Link) -> None:
         """Introduce again the devices that were quiet for so long that the centre forgot them."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from agent.model import Reading
 from agent.store.progress import Span
 from agent.uplink.message import Message
-from agent.uplink.reader import Numbered
 
 
 @dataclass(slots=True)
@@ -25,9 +22,3 @@ class Job:
         """Leave `device` out."""
         self.readings = [reading for reading in self.readings if reading.group.device.name != device]
         self.pending = deque(message for message in self.pending if message.device != device)
-
-
-class Refused(Protocol):
-    """What follows when `rows` of a device were refused, or the link ended with them (`lost`)."""
-
-    def __call__(self, device: str, rows: Sequence[Numbered], reason: str, *, lost: bool) -> None: ...

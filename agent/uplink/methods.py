@@ -16,10 +16,6 @@ from agent.uplink.rpc import CallError, Method
 
 SETTLE_S_MAX = 20.0
 LEASE_S = 3600.0
-NO_RESCAN = (
-    "the lines are busy reading their devices, a search would disturb them: stop the agent and run"
-    " `uicps-agent scan` on the site"
-)
 
 Submit = Callable[[str, float, str, float], Awaitable[Mapping[str, Any]]]
 Status = Callable[[], Mapping[str, Any]]
@@ -38,8 +34,8 @@ class _Write(_Read):
 _Params = TypeVar("_Params", bound=_Read)
 
 
-def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = None) -> dict[str, Method]:
-    """What `Calls` answers. Without `rescan` the answer says where to search instead."""
+def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan) -> dict[str, Method]:
+    """What `Calls` answers."""
 
     async def read(device: str, params: Any) -> Any:
         asked = _params(_Read, {"point": params} if isinstance(params, str) else params)
@@ -54,8 +50,6 @@ def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = No
         return dict(status())
 
     async def scan(device: str, params: Any) -> Any:
-        if rescan is None:
-            raise CallError(NO_RESCAN)
         try:
             return dict(await rescan(params))
         except ValidationError as error:
@@ -67,7 +61,7 @@ def methods(hub: Hub, submit: Submit, status: Status, rescan: Rescan | None = No
         "read": Method(read),
         "write": Method(write, once=True),
         "status": Method(tell),
-        "rescan": Method(scan, once=rescan is not None),
+        "rescan": Method(scan, once=True),
     }
 
 

@@ -25,7 +25,7 @@ from agent.server.identity.tokens import AUDIENCE, ISSUER
 from agent.server.office import KEY_FILE
 from tests.server.conftest import PASSWORD, Site, StartSite, basic
 from tests.server.rest import admin
-from tests.server.test_websocket import closed
+from tests.server.sockets import closed
 
 
 def part(data: object) -> str:

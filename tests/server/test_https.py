@@ -13,8 +13,8 @@ import pytest
 from agent.server import ServerOptions
 from agent.tls import Certificates
 from tests.server.conftest import PASSWORD, Site, StartSite, basic, meter
+from tests.server.sockets import said, subscribe
 from tests.server.test_attacks import address
-from tests.server.test_websocket import said, subscribe
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.server.conftest import PASSWORD, Site, StartSite, basic
 from tests.server.rest import admin
-from tests.server.test_websocket import said
+from tests.server.sockets import said
 
 NEW_PASSWORD = "um outro segredo, mais longo"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -53,8 +53,13 @@ async def talker(folder: Path, board: FakeThingsBoard, store: Store, written: li
         settings=Settings(folder / "settings.json", SETTINGS),
         status=lambda: status,
         version="9.9",
+        rescan=_no_search,
     )
     return uplink
+
+
+async def _no_search(params: Any) -> dict[str, Any]:
+    raise ValueError("no search here")
 
 
 async def test_readings_go_out_while_the_centre_talks(tmp_path: Path, store: Store) -> None:

@@ -17,7 +17,7 @@ from agent.model import Device, Group, Point, Reading, Writable
 from agent.uplink.methods import methods, through
 from agent.uplink.pace import Limits as Granted
 from agent.uplink.pace import Rate
-from agent.uplink.rpc import CallError, Calls, Memory
+from agent.uplink.rpc import Calls, Memory
 from agent.uplink.settings import Settings
 from agent.uplink.talk import TalkBack
 from agent.uplink.wishes import SETTINGS
@@ -284,12 +284,3 @@ async def test_an_old_centre_that_tells_no_limits_is_served_all_the_same(
     async with talking(board, box.talk()):
         assert await board.centre.rpc("gateway", "status", {}) == {"healthy": True}
     assert box.limits == []
-
-
-async def test_without_a_search_the_answer_says_where_to_search() -> None:
-    async def never(*_: object) -> dict[str, Any]:
-        raise AssertionError
-
-    known = methods(Hub([]), never, dict)
-    with pytest.raises(CallError, match="uicps-agent scan"):
-        await known["rescan"].run("", None)

@@ -10,26 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from agent.drivers.command import ReadOnly
+from agent.drivers.listening import Gone, Listening, Publish, Speaker
 from agent.drivers.profile import DeviceOptions
 from agent.drivers.serial.decode import Decoded, Decoder, Refused
 from agent.drivers.serial.profile import BinaryFrame, SerialProfile
 from agent.drivers.serial_port import READ_BYTES, open_port
-from agent.model import NAN, Device, Group, Quality, Reading
+from agent.model import Quality, Reading
 from agent.schema import Name, Options
-from agent.supervise import Episode
-
-log = logging.getLogger(__name__)
 
 FRAME_TROUBLES = {
     "checksum_errors": "a frame fails its check: noise, or other serial settings?",
@@ -77,24 +73,15 @@ def wire_faults(options: SerialLinesOptions, profiles: Mapping[str, object]) -> 
             yield f"device[{at}].id", text
 
 
-class _Module:
-    """One device: its groups, and when each was last heard."""
+class _Module(Speaker):
+    """One device."""
 
     def __init__(self, options: SerialDeviceOptions, profile: SerialProfile) -> None:
-        device = Device(options.name, options.profile, options.label)
-        self.groups = [
-            Group(device, group.name, tuple(point.point() for point in group.point), 0)
-            for group in profile.group
-        ]
-        self.silence_s = options.silence_s
-        self.heard_s = [0.0] * len(self.groups)
-        self.frames = 0
-        self.missing = Episode(log, f"device {options.name}")
-        self.counters: Counter[str] = Counter()
-        self.troubles = [Episode(log, f"device {options.name}, group {group.name}") for group in self.groups]
+        super().__init__(options, profile.group, options.silence_s)
+        self.counters["frames"] = 0
 
 
-class SerialLines(ReadOnly):
+class SerialLines(Listening):
     """Driver `serial-lines`; `run` opens the port anew each time."""
 
     def __init__(
@@ -104,72 +91,32 @@ class SerialLines(ReadOnly):
         *,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self.name = options.name
-        self.counters: Counter[str] = Counter()
-        self.episode = Episode(log, f"line {options.name} ({options.port})")
-        self._options, self._now_s = options, now_s
-        self._profile = profiles[options.device[0].profile]
+        self._options, self._profile = options, profiles[options.device[0].profile]
         self._modules = {device.id: _Module(device, self._profile) for device in options.device}
-        self._refusals: dict[str, Episode] = {}
+        where = f"{options.port} {options.baudrate}"
+        super().__init__(options.name, where, list(self._modules.values()), now_s=now_s)
         self._decoder = Decoder(self._profile)
         self._last_bytes_s = 0.0
-        self._is_open = False
 
-    @property
-    def groups(self) -> Sequence[Group]:
-        return [group for module in self._modules.values() for group in module.groups]
-
-    @property
-    def stretch(self) -> float:
-        """NaN: the modules decide when they speak."""
-        return NAN
-
-    def statistics(self) -> dict[str, Any]:
-        """Plain data for people: what became of what was heard, and the frames of each module."""
-        return {
-            "line": self.name,
-            "where": f"{self._options.port} {self._options.baudrate}",
-            "connected": self._is_open,
-            "counters": dict(self.counters),
-            "devices": {
-                module.groups[0].device.name: {"frames": module.frames, **module.counters}
-                for module in self._modules.values()
-            },
-        }
-
-    async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:
-        """Listen until the port is gone (OSError); all groups are then published as bad."""
+    @asynccontextmanager
+    async def _opened(self, publish: Publish) -> AsyncIterator[Gone]:
+        """All groups are bad when the port is left."""
         loop = asyncio.get_running_loop()
         port = await open_port(self._options)
-        gone: asyncio.Future[None] = loop.create_future()
+        gone: Gone = loop.create_future()
         self._decoder = Decoder(self._profile, self.counters, self._say_missing)
-        self._start_listening(loop.time())
+        self.counters["connections"] += 1
+        self._last_bytes_s = self._monotonic_s()
         fd = port.fileno()
-        self._is_open = True
         try:
             loop.add_reader(fd, self._readable, fd, gone, publish)
-            while not gone.done():
-                await asyncio.wait([gone], timeout=1)
-                self._publish_silence(publish, loop.time())
-            gone.result()
+            yield gone
         finally:
-            self._is_open = False
             loop.remove_reader(fd)
             port.close()
-            publish([group.bad(self._now_ms()) for group in self.groups])
+            publish(self._bad(self.groups))
 
-    def _now_ms(self) -> int:
-        return round(self._now_s() * 1000)
-
-    def _start_listening(self, now_s: float) -> None:
-        self.counters["connections"] += 1
-        self._last_bytes_s = now_s
-        for module in self._modules.values():
-            module.heard_s = [now_s] * len(module.groups)
-
-    def _readable(
-        self, fd: int, gone: asyncio.Future[None], publish: Callable[[Sequence[Reading]], None]
-    ) -> None:
+    def _readable(self, fd: int, gone: Gone, publish: Publish) -> None:
         """Called by the loop; what goes wrong here, a bug too, ends `run` by way of `gone`."""
         if gone.done():
             return
@@ -185,8 +132,8 @@ class SerialLines(ReadOnly):
         except Exception as error:
             gone.set_exception(error)
 
-    def _heard(self, data: bytes, publish: Callable[[Sequence[Reading]], None]) -> None:
-        now_s = asyncio.get_running_loop().time()
+    def _heard(self, data: bytes, publish: Publish) -> None:
+        now_s = self._monotonic_s()
         if now_s - self._last_bytes_s > GAP_S and isinstance(self._profile.frame, BinaryFrame):
             self._decoder.forget()
         self._last_bytes_s = now_s
@@ -195,16 +142,12 @@ class SerialLines(ReadOnly):
         results = self._decoder.feed(data)
         for counter, text in FRAME_TROUBLES.items():
             if self.counters[counter] > before[counter]:
-                self._refused(Refused(counter, text))
+                self._refused(counter, text)
         for result in results:
             if isinstance(result, Refused):
-                self._refused(result)
+                self._refused(result.counter, result.text)
             elif reading := self._reading(result, now_s):
                 publish((reading,))
-
-    def _refused(self, refused: Refused) -> None:
-        episode = self._refusals.setdefault(refused.counter, Episode(log, f"line {self.name}"))
-        episode.failed(f"{refused.text} (others like it: counter '{refused.counter}')")
 
     def _reading(self, decoded: Decoded, now_s: float) -> Reading | None:
         """The reading of a frame, dated by its arrival; None if it is of nobody we know."""
@@ -213,11 +156,10 @@ class SerialLines(ReadOnly):
             self.counters["unknown_device"] += 1
             known = ", ".join(sorted(self._modules)[:8])
             text = f"expected the id of a device ({known}), found {decoded.id[:40]!r}"
-            self._refused(Refused("unknown_device", text))
+            self._refused("unknown_device", text)
             return None
-        module.heard_s[decoded.group] = now_s
-        module.frames += 1
-        module.troubles[decoded.group].ended()
+        module.counters["frames"] += 1
+        module.voices[decoded.group].heard(now_s)
         self.episode.ended()
         group = module.groups[decoded.group]
         if all(map(math.isnan, decoded.values)):
@@ -225,16 +167,6 @@ class SerialLines(ReadOnly):
         return Reading(group, self._now_ms(), decoded.values, Quality.GOOD)
 
     def _say_missing(self, name: str, missing: Sequence[str]) -> None:
-        """Count, and say once, that values of the profile do not come; those that do are good."""
         if module := self._modules.get(name) or self._modules.get(""):
-            for counters in (self.counters, module.counters):
-                counters["missing_point"] += len(missing)
-            module.missing.failed(f"does not send {', '.join(missing)[:80]}, which its profile has")
-
-    def _publish_silence(self, publish: Callable[[Sequence[Reading]], None], now_s: float) -> None:
-        for module in self._modules.values():
-            for at, group in enumerate(module.groups):
-                if now_s - module.heard_s[at] > module.silence_s:
-                    module.heard_s[at] = now_s
-                    module.troubles[at].failed(f"nothing heard for {module.silence_s:g} s")
-                    publish((group.bad(self._now_ms()),))
+            self.counters["missing_point"] += len(missing)
+            module.lacks(missing)

@@ -15,19 +15,18 @@ import math
 import socket
 import struct
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agent.drivers.command import ReadOnly
+from agent.drivers.listening import Gone, Listening, Publish, Speaker
 from agent.drivers.profile import POINTS_PER_GROUP_MAX, DeviceOptions, PointOptions, Said, Sources
 from agent.drivers.sma.datagram import Datagram, NotForUsError, decode
-from agent.model import NAN, Device, Group, Quality, Reading
+from agent.model import NAN, Quality, Reading
 from agent.schema import Name, Options, Port
-from agent.supervise import Episode
 
 log = logging.getLogger(__name__)
 
@@ -106,23 +105,19 @@ class SmaSpeedwireOptions(Options):
         return self
 
 
-class _Meter:
-    """One meter: its groups, and when each is next to be published."""
+class _Meter(Speaker):
+    """One meter: its groups, and when each is next to be published. A datagram has them all."""
 
     def __init__(self, options: SmaDeviceOptions, profile: SmaProfile) -> None:
-        device = Device(options.name, options.profile, options.label)
+        super().__init__(
+            *(options, profile.group, options.silence_s),
+            together=True,
+            interval_ms=lambda at: round(profile.group[at].interval_s * 1000),
+        )
         self.options, self.declared = options, profile.group
-        self.groups = [
-            Group(device, g.name, tuple(point.point() for point in g.point), round(g.interval_s * 1000))
-            for g in profile.group
-        ]
         self.due_s = [0.0] * len(self.groups)
-        self.heard_s = 0.0
-        self.datagrams = 0
         self.ticker_ms: int | None = None
-        self.trouble = Episode(log, f"device {options.name}")
-        self.missing = Episode(log, f"device {options.name}")
-        self.counters: Counter[str] = Counter()
+        self.counters["datagrams"] = 0
 
     def readings(self, datagram: Datagram, time_ms: int, now_s: float) -> list[Reading]:
         """The groups that are due, from this datagram; the grid of a group does not drift."""
@@ -132,25 +127,24 @@ class _Meter:
                 continue
             self.due_s[at] = _next_due(self.due_s[at], declared.interval_s, now_s)
             values = [_value(datagram.items, point) for point in declared.point]
-            self._say_missing(declared, datagram.items)
+            if missing := _missing(declared, datagram.items):
+                self.lacks(missing)
             if all(map(math.isnan, values)):
                 readings.append(self.groups[at].bad(time_ms))
             else:
                 readings.append(Reading(self.groups[at], time_ms, values, Quality.GOOD))
         return readings
 
-    def _say_missing(self, declared: SmaGroup, items: Mapping[str, int]) -> None:
-        """Count, and say once, that values of the profile do not come; those that do are good."""
-        missing = [point.name for point in declared.point if not set(_items(point)) <= items.keys()]
-        if missing:
-            self.counters["missing_point"] += len(missing)
-            self.missing.failed(f"does not send {', '.join(missing)[:80]}, which its profile has")
-
 
 def _next_due(due_s: float, interval_s: float, now_s: float) -> float:
     if interval_s <= 0:
         return 0.0
     return due_s + interval_s * (int((now_s - due_s) / interval_s) + 1) if due_s else now_s + interval_s
+
+
+def _missing(declared: SmaGroup, items: Mapping[str, int]) -> list[str]:
+    """The points that `items` have not all for."""
+    return [point.name for point in declared.point if not set(_items(point)) <= items.keys()]
 
 
 def _items(point: SmaPoint) -> list[str]:
@@ -164,7 +158,7 @@ def _value(items: Mapping[str, int], point: SmaPoint) -> float:
     return raw / point.divisor
 
 
-class SmaSpeedwire(ReadOnly):
+class SmaSpeedwire(Listening):
     """Driver `sma-speedwire`."""
 
     def __init__(
@@ -177,63 +171,36 @@ class SmaSpeedwire(ReadOnly):
     ) -> None:
         """`rejoin`: called when a meter fell silent; leaves the group and joins it anew if not given."""
         self._rejoin = rejoin or _rejoin
-        self.name = options.name
-        self.counters: Counter[str] = Counter()
-        self.episode = Episode(log, f"line {options.name} (udp {options.port})")
-        self._options, self._now_s = options, now_s
+        self._options = options
         # A meter named by both its numbers goes before one that takes any.
         self._meters = sorted(
             (_Meter(device, profiles[device.profile]) for device in options.device),
             key=lambda meter: (meter.options.serial_number == 0) + (meter.options.susy_id == 0),
         )
-        self._refusals: dict[str, Episode] = {}
-        self._is_open = False
+        where = f"udp {options.port} {options.multicast_group or 'unicast'}"
+        super().__init__(options.name, where, self._meters, now_s=now_s)
+        self._socket: socket.socket | None = None
 
-    @property
-    def groups(self) -> Sequence[Group]:
-        return [group for meter in self._meters for group in meter.groups]
-
-    @property
-    def stretch(self) -> float:
-        """NaN: the meters decide when they speak."""
-        return NAN
-
-    def statistics(self) -> dict[str, Any]:
-        """Plain data for people: what became of what was heard, and the datagrams of each meter."""
-        return {
-            "line": self.name,
-            "where": f"udp {self._options.port} {self._options.multicast_group or 'unicast'}",
-            "connected": self._is_open,
-            "counters": dict(self.counters),
-            "devices": {
-                meter.options.name: {"datagrams": meter.datagrams, **meter.counters} for meter in self._meters
-            },
-        }
-
-    async def run(self, publish: Callable[[Sequence[Reading]], None]) -> None:
-        """Listen for ever; OSError if the socket or the interface cannot be had."""
+    @asynccontextmanager
+    async def _opened(self, publish: Publish) -> AsyncIterator[Gone]:
+        """All groups are bad when the socket is left."""
         loop = asyncio.get_running_loop()
-        listening = _listen(self._options)
+        listening = self._socket = _listen(self._options)
         transport, _ = await loop.create_datagram_endpoint(
             lambda: _Socket(lambda data, sender: self._heard(data, sender, publish)), sock=listening
         )
-        for meter in self._meters:
-            meter.heard_s = loop.time()
-        self._is_open = True
         try:
-            while True:
-                await asyncio.sleep(1)
-                if self._publish_silence(publish, loop.time()):
-                    self._rejoin(listening, self._options)
+            yield loop.create_future()
         finally:
-            self._is_open = False
+            self._socket = None
             transport.close()
-            publish([group.bad(self._now_ms()) for group in self.groups])
+            publish(self._bad(self.groups))
 
-    def _now_ms(self) -> int:
-        return round(self._now_s() * 1000)
+    def _fell_silent(self) -> None:
+        if self._socket is not None:
+            self._rejoin(self._socket, self._options)
 
-    def _heard(self, data: bytes, sender: str, publish: Callable[[Sequence[Reading]], None]) -> None:
+    def _heard(self, data: bytes, sender: str, publish: Publish) -> None:
         self.counters["datagrams"] += 1
         try:
             datagram = decode(data)
@@ -241,9 +208,9 @@ class SmaSpeedwire(ReadOnly):
             self.counters["other_protocol"] += 1
             log.debug("line %s: from %s: passed over: %s", self.name, sender, error)
         except ValueError as error:
-            self._refused("malformed", f"from {sender}: {error}")
+            self._counted("malformed", f"from {sender}: {error}")
         else:
-            if readings := self.readings(datagram, asyncio.get_running_loop().time()):
+            if readings := self.readings(datagram, self._monotonic_s()):
                 publish(readings)
 
     def readings(self, datagram: Datagram, now_s: float) -> list[Reading]:
@@ -251,30 +218,20 @@ class SmaSpeedwire(ReadOnly):
         meter = next((meter for meter in self._meters if meter.options.is_of(datagram)), None)
         if meter is None:
             text = f"expected a configured meter, found serial_number = {datagram.serial_number}"
-            self._refused("unknown_device", f"{text}, susy_id = {datagram.susy_id}")
+            self._counted("unknown_device", f"{text}, susy_id = {datagram.susy_id}")
             return []
         if meter.ticker_ms == datagram.ticker_ms:  # two interfaces, or a switch that doubles
             self.counters["repeated"] += 1
             return []
-        meter.ticker_ms, meter.heard_s = datagram.ticker_ms, now_s
-        meter.datagrams += 1
-        meter.trouble.ended()
+        meter.ticker_ms = datagram.ticker_ms
+        meter.counters["datagrams"] += 1
+        meter.voices[0].heard(now_s)
         self.episode.ended()
         return meter.readings(datagram, self._now_ms(), now_s)
 
-    def _refused(self, counter: str, text: str) -> None:
+    def _counted(self, counter: str, text: str) -> None:
         self.counters[counter] += 1
-        episode = self._refusals.setdefault(counter, Episode(log, f"line {self.name}"))
-        episode.failed(f"{text} (others like it: counter '{counter}')")
-
-    def _publish_silence(self, publish: Callable[[Sequence[Reading]], None], now_s: float) -> bool:
-        """Say which meters were not heard for long; whether there was one."""
-        silent = [meter for meter in self._meters if now_s - meter.heard_s > meter.options.silence_s]
-        for meter in silent:
-            meter.heard_s = now_s
-            meter.trouble.failed(f"nothing heard for {meter.options.silence_s:g} s")
-            publish([group.bad(self._now_ms()) for group in meter.groups])
-        return bool(silent)
+        self._refused(counter, text)
 
 
 class _Socket(asyncio.DatagramProtocol):

@@ -14,7 +14,7 @@ from agent.server.identity.keys import Keys
 from agent.server.identity.signing import rotate
 from agent.server.office import KEY_FILE
 from tests.server.conftest import CHEAP, PASSWORD, Site, StartSite, basic
-from tests.server.test_websocket import closed, said
+from tests.server.sockets import closed, said
 
 
 async def refresh(site: Site, token: str) -> tuple[int, dict[str, str]]:
