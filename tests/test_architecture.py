@@ -32,7 +32,7 @@ ALLOWED = {
         "tls",
     },
     "scanning": {"commissioning", "drivers", "lines", "schema", "server"},
-    "store": {"model", "schema", "supervise", "database"},
+    "store": {"apart", "model", "schema", "supervise", "database"},
     "drivers": {"model", "schema", "supervise"},
     "commissioning": {"model", "schema", "supervise", "drivers"},
     "control": {"model", "schema"},
