@@ -8,9 +8,9 @@ sensor on a wall lags behind the air: where it rises, the air is warmer than it 
 from __future__ import annotations
 
 from agent.control.model import MISS_K_MAX, SURPRISE_K_MAX, SURPRISE_SHARE
+from agent.control.planner import SHORT
 from agent.control.room import Outlook, Room, RoomSeen
 from agent.control.state import RoomState
-from agent.control.wishes import SHORT
 
 TEMPS_MAX, GAP_MS = 40, 1_200_000
 PEAK_MINUTES = 30
