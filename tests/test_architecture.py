@@ -185,7 +185,7 @@ ALLOWED = {
     "commands.doctor": {"deploy", "doctor"},
     "commands.service": {"", "config", "deploy", "status_file"},
     "sheltered": {"config", "field", "notify", "service", "store"},
-    "commands.agent": {"config", "demo.run", "logs", "sheltered"},
+    "commands.agent": {"config", "demo.run", "logs", "private", "sheltered"},
     "commands": {
         "client",
         "database",
@@ -200,6 +200,7 @@ ALLOWED = {
         "uplink",
         "health",
         "config",
+        "private",
         "server",
         "service",
         "demo.run",
