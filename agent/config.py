@@ -314,7 +314,7 @@ def _fallback_faults(device: Any, profile: Any) -> Iterator[tuple[str, str]]:
 def _control_faults(options: ConfigFile, profiles: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is wrong with rooms and tariff, as far as the profiles of the devices could be read."""
     if options.tariff.id:
-        # numpy comes with it: only where there is a tariff.
+        # Only where there is a tariff.
         from agent.tariff import load as load_tariff  # noqa: PLC0415
 
         try:

@@ -118,7 +118,7 @@ def _no_rest(_point: str, _value: float) -> float:
 
 
 def _rests(config: Config) -> Rests | None:
-    """The guard of the units' rest, if there are rooms: who has none does not carry numpy."""
+    """The guard of the units' rest, if there are rooms."""
     if not config.options.room:
         return None
     from agent.control.site import Rests  # noqa: PLC0415

@@ -41,7 +41,7 @@ from agent.localtime import week_slots  # noqa: E402
 from agent.model import Device, Group, Kind, Point  # noqa: E402
 from agent.server import Role  # noqa: E402
 from agent.server.identity.users import Users  # noqa: E402
-from agent.store import Store, columns, segments  # noqa: E402
+from agent.store import Store, chunk_table, columns  # noqa: E402
 
 PASSWORD, DAY_MS, TEN_MS = "a password of a bench", 86_400_000, 600_000
 CHUNK_S, VARIANTS = 2000, 12
@@ -140,14 +140,14 @@ def fill(file, devices, days, end_ms):
             values = [*variants[(number + at) % VARIANTS][:-1], *last]
             heads = (columns.encode_ints(seqs), columns.encode_ints(times_ms), quality)
             span = (int(times_ms[0]), int(times_ms[-1]), CHUNK_S)
-            encoded.append(segments.Encoded(keys[at], *span, *heads, values))
-        chunk = segments.chunk_of(seq + 1, seq + CHUNK_S * devices, encoded)
+            encoded.append(chunk_table.Encoded(keys[at], *span, *heads, values))
+        chunk = chunk_table.chunk_of(seq + 1, seq + CHUNK_S * devices, encoded)
         with db:
             db.execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)", chunk)
-            rows = list(segments.segment_rows(chunk, encoded, segment))
+            rows = list(chunk_table.segment_rows(chunk, encoded, segment))
             marks = ", ".join("?" * len(rows[0]))
             db.executemany(f"INSERT INTO segment VALUES ({marks})", rows)
-            bodies = segments.column_rows(encoded, segment)
+            bodies = chunk_table.column_rows(encoded, segment)
             db.executemany("INSERT INTO segment_column VALUES (?, ?)", bodies)
         seq, segment = chunk.last_seq, segment + devices
     with db:

@@ -24,7 +24,9 @@ from agent.control.building import Building, Case, Totals
 from agent.control.cases import drawn_case, named_cases
 from agent.control.linear import solver
 from agent.control.loop import Loop
-from agent.control.plan import Plan, Problem, Solve, dynamic
+from agent.control.outline import planner
+from agent.control.plan import Plan, Problem, dynamic
+from agent.control.planner import Planner, at_home
 from agent.control.room import Observed, RoomSeen
 from agent.control.simulate import Fixed, Run, Stay, best_of, room_of, run_agent, run_fixed, searched
 from agent.control.weather import STEP_S, STEPS_PER_DAY
@@ -34,6 +36,7 @@ HOUR_STEPS = 3600 // STEP_S
 FAULT_STEPS = 4 * HOUR_STEPS
 
 
+PLANNERS: dict[str, Planner] = {"highs": at_home, "dynamic": planner(dynamic)}
 COST_MAX, MISSED_KH_WEEK_MAX = 1.03, 0.5
 
 
@@ -44,7 +47,7 @@ def judged(job: tuple[Case, float, str]) -> str:
     plans = [Fixed(23.0), *searched(case)]
     run = run_fixed(case, DAYS, plans, price=price)
     best = best_of(run)
-    agent = run_agent(case, DAYS, solve=dynamic if name == "dynamic" else solver(), price=price)
+    agent = run_agent(case, DAYS, planner=PLANNERS[name], price=price)
     cost, missed = run.totals.cost, run.totals.discomfort_kh / run.weeks
     own_cost, own_missed = float(agent.totals.cost[0]), float(agent.totals.discomfort_kh[0]) / agent.weeks
     label = case.name + (f", peak x{peak:g}" if peak != 1 else "")
@@ -70,8 +73,7 @@ def verdict(to_best: float, missed: float, to_schedule: float, schedule_missed: 
     return ", ".join(failed) or "met"
 
 
-def rooms(drawn: range, solve: str, peak: float, workers: int) -> None:
-    cases = [*named_cases().values()] if not drawn else [drawn_case(seed) for seed in drawn]
+def rooms(cases: list[Case], solve: str, peak: float, workers: int) -> None:
     print(
         "| room | best schedule | R$ | K.h/week | 23 °C R$ | K.h/week | agent R$ | K.h/week | to best ",
         end="",
@@ -168,7 +170,7 @@ def faulty(stay: Stay, ill: Ill) -> tuple[float, str]:
             rungs.append(rung)
         return fault(observed) if step < end else observed
 
-    stay.loop.solve, stay.interfere = solve, interfere
+    stay.loop.planner, stay.interfere = planner(solve), interfere
     stay.reach = lambda step: ill.arrives or step >= end
     while stay.building.step_at < end:
         stay.until(min(stay.building.step_at + HOUR_STEPS // 2, end))
@@ -180,7 +182,7 @@ def faulty(stay: Stay, ill: Ill) -> tuple[float, str]:
 
 def reborn(loop: Loop) -> Loop:
     """A process that knows what the last one wrote down."""
-    again = Loop(loop.rooms, loop.solve)
+    again = Loop(loop.rooms, loop.planner)
     again.restore(json.loads(json.dumps(loop.to_json())), loop.histories())
     return again
 
@@ -225,7 +227,7 @@ def faults_of(job: tuple[Case, str, int]) -> list[tuple[str, float]]:
     """Lines of the table and what each fault added: one stay up to the moment, then each fault in a copy."""
     case, label, begin = job
     day = begin // STEPS_PER_DAY
-    stay = Stay(Building(case, day + 1), Loop((room_of(case),), solve=solver()))
+    stay = Stay(Building(case, day + 1), Loop((room_of(case),)))
     stay.until(day * STEPS_PER_DAY)
     stay.building.totals = Totals.none(1)
     stay.until(begin)
@@ -252,17 +254,16 @@ def moments(case: Case) -> Iterator[tuple[str, int]]:
 
 def speed() -> None:
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows: list[tuple[str, Solve]] = [("HiGHS", solver()), ("dynamic programme", dynamic)]
-    print("| solver | decide p99 ms | p50 of planning cycles ms | 30 days s |\n|---|---|---|---|")
-    for name, solve in rows:
-        run: Run = run_agent(named_cases()["office"], 30, solve=solve)
+    print("| planner | decide p99 ms | p50 of planning cycles ms | 30 days s |\n|---|---|---|---|")
+    for name, made_by in PLANNERS.items():
+        run: Run = run_agent(named_cases()["office"], 30, planner=made_by)
         # The cycle at two in the morning fits the room in a thread of its own in the service: left out here.
         millis = np.sort(np.array(run.decide_ms))[: -30 or None]
         planning = millis[millis > 2]
         p99, p50 = np.quantile(millis, 0.99), np.median(planning)
         print(f"| {name} | {p99:.1f} | {p50:.1f} | {sum(run.decide_ms) / 1000:.0f} |")
     after_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\nMemory: {before_mb:.0f} MB with numpy and the plant, {after_mb:.0f} MB after both solvers")
+    print(f"\nMemory: {before_mb:.0f} MB with numpy and the plant, {after_mb:.0f} MB after both planners")
 
 
 def main() -> None:
@@ -275,7 +276,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.what == "rooms":
-        rooms(range(*arguments.drawn), arguments.solver, arguments.peak, arguments.workers)
+        drawn = [drawn_case(seed) for seed in range(*arguments.drawn)]
+        named = [case for case in map(case_of, arguments.rooms) if case]
+        rooms(drawn or named, arguments.solver, arguments.peak, arguments.workers)
     elif arguments.what == "faults":
         faults(arguments.rooms, arguments.workers)
     else:

@@ -14,7 +14,6 @@ import numpy as np
 from agent.control.building import Case
 from agent.control.cases import drawn_case, named_cases
 from agent.control.chart import svg
-from agent.control.linear import solver
 from agent.control.simulate import Fixed, Run, best_of, run_agent, run_fixed, searched
 from agent.control.weather import STEPS_PER_DAY, Floats
 
@@ -79,7 +78,6 @@ def _simulate(arguments: argparse.Namespace) -> int:
     agent = run_agent(
         case,
         arguments.days,
-        solve=solver(),
         warm_days=WARM_DAYS,
         price=price,
         trace=arguments.plot is not None,

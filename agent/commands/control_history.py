@@ -48,7 +48,6 @@ def add_to(commands: Commands) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from agent.control.linear import solver  # noqa: PLC0415
     from agent.control.site.replay import replay  # noqa: PLC0415
 
     config = load(arguments.config)
@@ -61,7 +60,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         print(f"{when:%Y-%m-%d %H:%M:%S}: recorded {difference.recorded}, now {difference.replayed}")
 
     with _record(config) as record:
-        found = replay(record, from_ms, to_ms, solver(), tell)
+        found = replay(record, from_ms, to_ms, tell=tell)
     if found.skipped:
         print(f"{found.skipped} cycles skipped: where they began is no longer kept", file=sys.stderr)
     if not found.cycles:
@@ -99,9 +98,10 @@ def _savings(arguments: argparse.Namespace) -> int:
 
 def savings_lines(config: Config, record: Record) -> Iterator[str]:
     """A line or two for each room."""
+    from agent.control.grey_box import times_ms  # noqa: PLC0415
     from agent.control.options import room_of  # noqa: PLC0415
     from agent.control.site.prices import price_at  # noqa: PLC0415
-    from agent.control.site.savings import savings, times_ms  # noqa: PLC0415
+    from agent.control.site.savings import savings  # noqa: PLC0415
     from agent.control.state import Parameters  # noqa: PLC0415
 
     memory = record.memory()

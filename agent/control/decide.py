@@ -2,8 +2,8 @@
 
 Rules: no clock, thread, sleep, file or socket in here; the same arguments give the same decisions, bit for
 bit. Missing is None. What it remembers goes in and comes out as `State`; what was learned comes as
-`Parameters`. `solve` may be any solver; None from it means that it was late: the dynamic
-programme stands in, and twice is a step down.
+`Parameters`. `planner` is asked once a quarter (`planner.py`); nothing from it, or a plan for which the
+solver was late, twice is a step down.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from agent.control import ladder, tuning
 from agent.control.guards import Wish, may_switch, told
 from agent.control.history import History
-from agent.control.model import Model
-from agent.control.outline import last_miss_k, problem_of, reason_to_prepare
-from agent.control.plan import Solve, dynamic
+from agent.control.model import Model, last_miss_k
+from agent.control.planner import SHORT, Day, Planner
 from agent.control.room import (
     QUARTER_MS,
     Decision,
@@ -31,7 +30,7 @@ from agent.control.room import (
     UnitSeen,
 )
 from agent.control.state import Parameters, RoomState, State, UnitState, set_back
-from agent.control.wishes import SHORT, opens_in_s, top_c, wish_of
+from agent.control.wishes import opens_in_s, top_c, wish_of
 
 HOT_K, HOT_S = 1.5, 1200.0
 HUMID_S = 3600.0
@@ -64,7 +63,7 @@ class _Cycle:
     history: History
     outlook: Outlook
     model: Model | None
-    solve: Solve
+    planner: Planner
     temp_c: float | None
     refused: bool = False
 
@@ -78,7 +77,7 @@ def decide(
     rooms: tuple[Room, ...],
     parameters: Parameters,
     state: State,
-    solve: Solve,
+    planner: Planner,
 ) -> Outcome:
     """Decisions for all units of all rooms, the rooms of highest `priority` first.
 
@@ -106,7 +105,7 @@ def decide(
             history.get(room.id) or History(),
             outlook[room.id],
             parameters.models.get(room.id),
-            solve,
+            planner,
             temp_c,
             room.id in parameters.refused,
         )
@@ -182,20 +181,23 @@ def _plan(cycle: _Cycle, own: RoomState) -> None:
     if fresh or own.tried_at == quarter or cycle.model is None or cycle.temp_c is None:
         return
     own.tried_at = quarter
-    problem = problem_of(
+    day = Day(
         cycle.room,
         cycle.model,
-        state=own,
-        history=cycle.history,
-        observed=cycle.observed,
-        outlook=cycle.outlook,
-        temp_c=cycle.temp_c,
+        cycle.history,
+        cycle.outlook,
+        cycle.temp_c,
+        outdoor=cycle.observed.outdoor_c,
+        margin_k=own.margin_k,
+        surprise_k=own.surprise_k,
+        reserve=own.reserve,
     )
-    plan = cycle.solve(problem)
-    own.late = 0 if plan is not None else own.late + 1
-    plan = plan or dynamic(problem)
-    own.plan_at, own.plan_load, own.plan_temp = quarter, plan.load, plan.temp_c
-    own.ahead_of = _reason(cycle, own, reason_to_prepare(cycle.outlook, problem, plan))
+    planned = cycle.planner(day)
+    own.late = own.late + 1 if planned is None or planned.late else 0
+    if planned is None:
+        return  # plans are a day long: that of before is still better than none
+    own.plan_at, own.plan_load, own.plan_temp = quarter, planned.load, planned.temp_c
+    own.ahead_of = _reason(cycle, own, planned.lead)
 
 
 def _reason(cycle: _Cycle, own: RoomState, found: str) -> str:

@@ -7,12 +7,10 @@ more, moved by how today differs from them so far; what was never measured is a 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.control.grey_box import Floats, Ints, stand_in
 from agent.control.history import OUTDOOR, SUN_W_M2, History
 from agent.control.room import HORIZON, QUARTERS_PER_DAY
-
-Floats = NDArray[np.float64]
 
 DAYS = 5
 FADE_PER_DAY = 0.65
@@ -22,7 +20,7 @@ FORGET_QUARTERS = 32.0
 
 def ahead(history: History, column: int, now: float | None) -> Floats | None:
     """`HORIZON` values from now on; None if the column was never measured. `now`: its value, if known."""
-    days = _by_age(history.recent(column, DAYS * QUARTERS_PER_DAY))
+    days = _by_age(np.array(history.recent(column, DAYS * QUARTERS_PER_DAY)))
     known = ~np.isnan(days)
     if not known.any():
         return None if now is None else np.full(HORIZON, now)
@@ -44,7 +42,7 @@ def _by_age(values: Floats) -> Floats:
 
 def _today(history: History, column: int, usual: Floats, now: float | None) -> float:
     """How the last two hours differ from what is usual for them."""
-    last = history.recent(column, TODAY_QUARTERS)
+    last = np.array(history.recent(column, TODAY_QUARTERS))
     differences = last - usual[-len(last) :]
     if now is not None:
         differences = np.append(differences, now - usual[0])
@@ -52,17 +50,12 @@ def _today(history: History, column: int, usual: Floats, now: float | None) -> f
     return float(known.mean()) if len(known) else 0.0
 
 
-def outdoor(history: History, quarter: NDArray[np.int64], now: float | None) -> Floats:
+def outdoor(history: History, quarter: Ints, now: float | None) -> Floats:
     """Outdoor temperature; a warm day's shape around the room's own mean where none is measured."""
     found = ahead(history, OUTDOOR, now)
     if found is not None:
         return found
     return stand_in(quarter)
-
-
-def stand_in(quarter: NDArray[np.int64]) -> Floats:
-    """What the learner sees in place of a missing outdoor sensor, the same in the past and ahead."""
-    return 26.0 + 4.0 * np.cos((quarter / 4 - 15) / 24 * 2 * np.pi)
 
 
 def sun(history: History) -> Floats:

@@ -7,10 +7,10 @@ says what was since the one before it, so that of the last instant belongs to th
 
 from __future__ import annotations
 
+import math
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
 
 from agent.control.room import QUARTER_MS, QUARTERS_PER_DAY
 
@@ -22,33 +22,48 @@ END_S, LATE_S = 240, 600
 """The temperature of a row is the mean of its last minutes: the state at its end, less noise. Where none came
 then (cycles ten minutes apart), the last of the last ten minutes."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass
 class History:
-    """Rows [n, COLUMNS], `PEAK_W` being what all samples but one kept to; `last` is the number of the newest
-    quarter since 1970."""
+    """`values`: the rows one after the other, `COLUMNS` each, `PEAK_W` being what all samples but one kept to
+    (`grey_box.rows` is the same as an array). They are replaced and never changed, so that a copy is cheap.
+    `last` is the number of the newest quarter since 1970."""
 
-    rows: Floats = field(default_factory=lambda: np.empty((0, COLUMNS)))
+    values: array[float] = field(default_factory=lambda: array("d"))
     last: int = -1
 
-    def add(self, number: int, row: list[float]) -> None:
+    def __len__(self) -> int:
+        """How many quarters."""
+        return len(self.values) // COLUMNS
+
+    @property
+    def newest(self) -> array[float]:
+        """The row of quarter `last`."""
+        return self.values[-COLUMNS:]
+
+    def row(self, number: int) -> array[float]:
+        """The row of a quarter that is in here."""
+        end = len(self.values) - (self.last - number) * COLUMNS
+        return self.values[end - COLUMNS : end]
+
+    def add(self, number: int, row: Iterable[float]) -> None:
         """Append the row of a closed quarter; one that is not newer than the last is dropped."""
         if self.last >= 0 and number <= self.last:
             return
         missing = min(number - self.last - 1, ROWS_MAX) if self.last >= 0 else 0
-        hole = np.full((missing, COLUMNS), np.nan)
-        if missing:
-            newest = int(self.rows[-1, QUARTER])
-            hole[:, QUARTER] = (newest + 1 + np.arange(missing)) % QUARTERS_PER_DAY
-            hole[:, OCCUPIED] = 0.0
-        self.rows = np.concatenate((self.rows, hole, np.array([row])))[-ROWS_MAX:]
-        self.last = number
+        values = self.values + self._hole(missing) + array("d", row)
+        self.values, self.last = values[-ROWS_MAX * COLUMNS :], number
 
-    def recent(self, column: int, count: int) -> Floats:
+    def _hole(self, count: int) -> array[float]:
+        hole = array("d", [math.nan] * (count * COLUMNS))
+        for at in range(count):
+            hole[at * COLUMNS + QUARTER] = (self.newest[QUARTER] + 1 + at) % QUARTERS_PER_DAY
+            hole[at * COLUMNS + OCCUPIED] = 0.0
+        return hole
+
+    def recent(self, column: int, count: int) -> array[float]:
         """The newest `count` values of a column, or as many as there are."""
-        return self.rows[-count:, column]
+        return self.values[-count * COLUMNS :][column::COLUMNS]
 
 
 @dataclass

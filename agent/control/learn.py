@@ -8,38 +8,45 @@ ahead is below that of "it stays as it is" and below 1 K.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.control.forecast import stand_in
+from agent.control.grey_box import (
+    FOLLOW,
+    LOWER,
+    PRIOR,
+    UPPER,
+    Floats,
+    features,
+    memories,
+    outside,
+    rows,
+    stand_in,
+    with_power,
+)
 from agent.control.history import OCCUPIED, OUTDOOR, PEAK_W, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
 from agent.control.model import (
     COOL1,
     COOL2,
     COOL_OUT,
     DAY,
-    FOLLOW,
     KNEE,
-    LOWER,
+    LOAD_MAX,
     MEM,
     MISS_K_MAX,
     OPEN,
     OUT,
-    PRIOR,
     SIZE,
     SUN,
     SURPRISE_FADE,
     SURPRISE_K_MAX,
     SURPRISE_SHARE,
-    UPPER,
-    Floats,
     Model,
-    features,
-    memories,
-    outside,
-    with_power,
 )
-from agent.control.room import QUARTERS_PER_DAY
+from agent.control.room import QUARTERS_PER_DAY, Room
+from agent.control.state import Parameters
 
 AHEAD = 16
 ROUNDS = 8
@@ -64,15 +71,15 @@ class Days:
     """A history as the fit needs it: features, memories, and from which rows four hours can be foretold."""
 
     def __init__(self, history: History, max_w: float, idle_w: float, knee: float = KNEE) -> None:
-        rows = history.rows
+        table = rows(history)
         self.bent = knee < 1
-        self.temp = rows[:, TEMPERATURE]
-        quarter = rows[:, QUARTER].astype(np.int64)
-        load = np.clip((rows[:, POWER] - idle_w) / max(max_w - idle_w, 1.0), 0.0, 1.1)
-        outdoor_c = rows[:, OUTDOOR]
+        self.temp = table[:, TEMPERATURE]
+        quarter = table[:, QUARTER].astype(np.int64)
+        load = np.clip((table[:, POWER] - idle_w) / max(max_w - idle_w, 1.0), 0.0, LOAD_MAX)
+        outdoor_c = table[:, OUTDOOR]
         if np.isnan(outdoor_c).all():
             outdoor_c = stand_in(quarter)
-        fixed = outside(quarter, rows[:, OCCUPIED], outdoor_c, np.nan_to_num(rows[:, SUN_W_M2]))
+        fixed = outside(quarter, table[:, OCCUPIED], outdoor_c, np.nan_to_num(table[:, SUN_W_M2]))
         self.exogenous = with_power(fixed, load, knee=knee)
         self.memory = memories(self.temp)
         whole = ~np.isnan(self.temp) & ~np.isnan(self.exogenous).any(axis=1)
@@ -81,15 +88,36 @@ class Days:
         self.starts = self.starts[self.starts >= min(24, len(whole) // 8)]
         self.starts = self.starts[:: len(self.starts) // STARTS_MAX + 1]
         # Only what a plan is for: the hours in which somebody is there, and those before and after.
-        here = np.lib.stride_tricks.sliding_window_view(rows[:, OCCUPIED] > 0, AHEAD + 1)
+        here = np.lib.stride_tricks.sliding_window_view(table[:, OCCUPIED] > 0, AHEAD + 1)
         self.matters = np.asarray(here.any(axis=1))[self.starts]
         self.day = (self.starts + int(quarter[0])) // QUARTERS_PER_DAY
 
 
+def learned(
+    rooms: tuple[Room, ...], histories: Mapping[str, History], parameters: Parameters, now_ms: int
+) -> tuple[Parameters, dict[str, str]]:
+    """Fit every room; what the gate refuses leaves the last accepted model. Seconds for each room.
+
+    Also what the gate said of each room, in words.
+    """
+    models, verdicts, refused = dict(parameters.models), {}, set(parameters.refused)
+    for room in rooms:
+        if (history := histories.get(room.id)) is None:
+            continue
+        inverter = any(unit.inverter for unit in room.units)
+        model, verdicts[room.id] = fit(history, room.rated_w, now_ms, inverter=inverter)
+        if model is not None:
+            models[room.id] = model
+            refused.discard(room.id)
+        elif verdicts[room.id].startswith(JUDGED):
+            refused.add(room.id)
+    return Parameters(models, tuple(sorted(refused))), verdicts
+
+
 def fit(history: History, rated_w: float, now_ms: int, *, inverter: bool = True) -> tuple[Model | None, str]:
     """The model of these days, or None with why not. Without an inverter every kilowatt cools alike."""
-    if len(history.rows) < DAYS_MIN * QUARTERS_PER_DAY:
-        return None, f"{len(history.rows) / QUARTERS_PER_DAY:.1f} days recorded, {DAYS_MIN} needed"
+    if len(history) < DAYS_MIN * QUARTERS_PER_DAY:
+        return None, f"{len(history) / QUARTERS_PER_DAY:.1f} days recorded, {DAYS_MIN} needed"
     max_w, idle_w = powers(history, rated_w)
     days = Days(history, max_w, idle_w, KNEE if inverter else 2.0)
     held = days.day % 4 == 3
@@ -106,12 +134,13 @@ def fit(history: History, rated_w: float, now_ms: int, *, inverter: bool = True)
 
 def powers(history: History, rated_w: float) -> tuple[float, float]:
     """What the units draw at full load and when they only stand by, as far as the days show it."""
-    power = history.rows[:, POWER]
+    table = rows(history)
+    power = table[:, POWER]
     power = power[~np.isnan(power)]
     if len(power) < QUARTERS_PER_DAY:
         return rated_w, 0.0
     idle_w = float(min(np.quantile(power, 0.05), 0.05 * rated_w))
-    peaks = history.rows[:, PEAK_W]
+    peaks = table[:, PEAK_W]
     peaks = peaks[~np.isnan(peaks)]
     # The second highest: whatever one quarter says may be wrong.
     peak_w = np.sort(peaks)[-2] if len(peaks) > 1 else 0.0

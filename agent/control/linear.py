@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from agent.control.grey_box import Floats
 from agent.control.model import FOLLOW
-from agent.control.plan import QUARTER_H, Floats, Plan, Problem, Solve, dynamic, roll
+from agent.control.plan import QUARTER_H, Plan, Problem, Solve, dynamic, roll
 
 LIMIT_S = 5.0
 ITERATIONS_MAX = 20_000
@@ -96,7 +97,7 @@ def _rows(problem: Problem) -> tuple[Any, Any, Floats, Floats, Floats]:
     fixed = problem.drift.copy()
     fixed[0] += (1 - problem.back) * problem.temp_c + float(np.dot(problem.pull, problem.memory_c))
     starts = []
-    known = zip(memories, problem.pull, FOLLOW.tolist(), problem.memory_c, strict=True)
+    known = zip(memories, problem.pull, FOLLOW, problem.memory_c, strict=True)
     for block, (memory, pull, share, start) in enumerate(known, 1):
         row = at + block * count
         parts.append((at[1:], memory[:-1], np.full(count - 1, -pull)))

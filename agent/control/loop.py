@@ -7,7 +7,7 @@ back; `learn` may be called in another thread between cycles, it only reads a co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agent.control import ladder
@@ -20,8 +20,7 @@ from agent.control.history import (
     History,
     OpenQuarter,
 )
-from agent.control.learn import JUDGED, fit
-from agent.control.plan import Solve, dynamic
+from agent.control.planner import Planner, at_home
 from agent.control.room import (
     QUARTER_MS,
     QUARTERS_PER_DAY,
@@ -41,10 +40,10 @@ LEARN_QUARTER = 8
 @dataclass
 class Loop:
     """One site. `verdicts`: what the gate said of each room last, in words. `learns`: at two in the morning,
-    inside `cycle`, which then takes seconds; False where the caller calls `learned` somewhere else."""
+    inside `cycle`, which then takes seconds; False where the caller has `learn.learned` do it elsewhere."""
 
     rooms: tuple[Room, ...]
-    solve: Solve = dynamic
+    planner: Planner = at_home
     parameters: Parameters = field(default_factory=Parameters)
     state: State = field(default_factory=State)
     history: dict[str, History] = field(default_factory=dict)
@@ -71,18 +70,20 @@ class Loop:
             rooms=self.rooms,
             parameters=self.parameters,
             state=self.state,
-            solve=self.solve,
+            planner=self.planner,
         )
         self.state = outcome.state
         return outcome.decisions
 
     def learn(self, now_ms: int) -> None:
         """Fit every room; what the gate refuses leaves the last accepted model."""
+        from agent.control.learn import learned  # noqa: PLC0415 - numpy comes with it
+
         self.parameters, self.verdicts = learned(self.rooms, self.history, self.parameters, now_ms)
 
     def histories(self) -> dict[str, History]:
-        """A copy that does not grow, for `learned` in another thread: rows are never changed in place."""
-        return {name: History(history.rows, history.last) for name, history in self.history.items()}
+        """A copy that does not grow, for `learn.learned` in another thread or process."""
+        return {name: replace(history) for name, history in self.history.items()}
 
     def to_json(self) -> dict[str, Any]:
         """What the next process needs, but for the histories."""
@@ -128,24 +129,6 @@ class Loop:
             SUN_W_M2: _value(observed.sun_w_m2),
             POWER: power_w,
         }
-
-
-def learned(
-    rooms: tuple[Room, ...], histories: Mapping[str, History], parameters: Parameters, now_ms: int
-) -> tuple[Parameters, dict[str, str]]:
-    """Fit every room; what the gate refuses leaves the last accepted model. Seconds for each room."""
-    models, verdicts, refused = dict(parameters.models), {}, set(parameters.refused)
-    for room in rooms:
-        if (history := histories.get(room.id)) is None:
-            continue
-        inverter = any(unit.inverter for unit in room.units)
-        model, verdicts[room.id] = fit(history, room.rated_w, now_ms, inverter=inverter)
-        if model is not None:
-            models[room.id] = model
-            refused.discard(room.id)
-        elif verdicts[room.id].startswith(JUDGED):
-            refused.add(room.id)
-    return Parameters(models, tuple(sorted(refused))), verdicts
 
 
 def _value(seen: Seen | None) -> float | None:

@@ -4,21 +4,23 @@ Rules: pure. `T' = T + a(out - T) + sum b_i (mem_i - T) + gains(hour) + sun - co
 memories of 45 min (furniture), 3 h and 24 h (walls): without the first a start cools too slowly in its first
 minutes. It is linear in what is learned, and in temperatures and powers: a plan is a linear programme.
 Cooling has two slopes, the first kilowatts cool more than the last (inverters at part load): concave.
+
+This file is the box in plain numbers, one quarter at a time, for the process that is always there; in
+`grey_box` it is arrays, for who learns and plans.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
 from agent.control.room import QUARTERS_PER_DAY
 
-Floats = NDArray[np.float64]
-
 MEMORY_H = (0.75, 3.0, 24.0)
-FOLLOW = 1 - np.exp(-0.25 / np.array(MEMORY_H))
+MEMORY_DAYS = 4
+FOLLOW = tuple(1 - math.exp(-0.25 / hours) for hours in MEMORY_H)
 DAY_HATS, OPEN_HATS = 12, 8
 # Places in the vector of what is learned.
 OUT = 0
@@ -28,41 +30,12 @@ OPEN = slice(DAY.stop, DAY.stop + OPEN_HATS)
 SUN = OPEN.stop
 COOL1, COOL2, COOL_OUT = SUN + 1, SUN + 2, SUN + 3
 SIZE = SUN + 4
-KNEE = 0.5
+KNEE, LOAD_MAX = 0.5, 1.1
 OUT_REFERENCE_C = 30.0
 # What the model missed lately says how the next hours differ: how fast it is believed, how it fades.
 SURPRISE_SHARE, SURPRISE_FADE, SURPRISE_K_MAX, MISS_K_MAX = 0.25, 10.0, 0.3, 0.8
 
-
-def hats(count: int) -> Floats:
-    """Triangles around the clock: the share of each of `count` knots in each quarter, [96, count]."""
-    at = np.arange(QUARTERS_PER_DAY)[:, None] / QUARTERS_PER_DAY * count
-    away = np.abs(at - np.arange(count))
-    away = np.minimum(away, count - away)
-    return np.asarray(np.maximum(1 - away, 0.0))
-
-
-_DAY_HATS, _OPEN_HATS = hats(DAY_HATS), hats(OPEN_HATS)
-
-
-def _prior() -> Floats:
-    """A brick office nobody has measured: warms a little faster, is cooled a little slower than most."""
-    prior = np.zeros(SIZE)
-    prior[OUT] = 0.012
-    prior[MEM] = 0.20, 0.10, 0.02
-    prior[OPEN] = 0.06
-    prior[DAY] = 0.02
-    prior[[SUN, COOL1, COOL2, COOL_OUT]] = 0.1, 2.2, 1.8, 0.05
-    return prior
-
-
-PRIOR = _prior()
-LOWER = np.zeros(SIZE)
-LOWER[DAY], LOWER[OPEN] = -0.6, -0.3
-LOWER[[COOL1, COOL2]] = 0.02, 0.02
-UPPER = np.full(SIZE, 12.0)
-UPPER[OUT] = 0.25
-UPPER[MEM] = 0.6, 0.4, 0.2
+Memory = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +49,74 @@ class Model:
     fitted_ms: int
 
 
-def features(exogenous: Floats, temp: Floats, memory: Floats) -> Floats:
-    """What each learned number is multiplied with, [n, SIZE]; rows of `outside()`, memories [n, 3]."""
-    whole = exogenous.copy()
-    whole[:, OUT] -= temp
-    whole[:, MEM] = memory - temp[:, None]
-    return whole
+def hats(count: int) -> tuple[tuple[float, ...], ...]:
+    """Triangles around the clock: the share of each of `count` knots in each quarter, [96][count]."""
+    return tuple(
+        tuple(_hat(quarter / QUARTERS_PER_DAY * count - knot, count) for knot in range(count))
+        for quarter in range(QUARTERS_PER_DAY)
+    )
 
 
-def outside(quarter: NDArray[np.int64], occupied: Floats, outdoor_c: Floats, sun_w_m2: Floats) -> Floats:
-    """The features that no plan changes, power still 0, [n, SIZE]; `OUT` holds the outdoor temperature."""
-    rows = np.zeros((len(quarter), SIZE))
-    rows[:, OUT] = outdoor_c
-    rows[:, DAY] = _DAY_HATS[quarter]
-    rows[:, OPEN] = _OPEN_HATS[quarter] * occupied[:, None]
-    rows[:, SUN] = sun_w_m2 / 1000
-    return rows
+def _hat(away: float, count: int) -> float:
+    away = abs(away)
+    return max(1 - min(away, count - away), 0.0)
 
 
-def with_power(rows: Floats, load: Floats, *, knee: float = KNEE) -> Floats:
-    """The same with units at that `load`, power over `max_w`."""
-    rows[:, COOL1] = -np.minimum(load, knee)
-    rows[:, COOL2] = -np.maximum(load - knee, 0.0)
-    rows[:, COOL_OUT] = load * (rows[:, OUT] - OUT_REFERENCE_C) / 10
-    return rows
+_DAY_HATS, _OPEN_HATS = hats(DAY_HATS), hats(OPEN_HATS)
 
 
-def memories(temp: Floats) -> Floats:
-    """The memories before each row, [n, 3]; gaps hold what was remembered."""
-    known = temp[~np.isnan(temp)]
-    first = float(known[:QUARTERS_PER_DAY].mean()) if len(known) else 25.0
+def stand_in_c(quarter: int) -> float:
+    """What the learner sees in place of a missing outdoor sensor, the same in the past and ahead."""
+    return 26.0 + 4.0 * math.cos((quarter / 4 - 15) / 24 * 2 * math.pi)
+
+
+def remembered(temps: Iterable[float]) -> list[Memory]:
+    """The memories after each of these quarters, NaN where it is not known: what was remembered holds."""
+    temps = list(temps)
+    known = [temp for temp in temps if not math.isnan(temp)][:QUARTERS_PER_DAY]
+    first = math.fsum(known) / len(known) if known else 25.0
     short, middle, long = first, first, first
-    fast, medium, slow = FOLLOW.tolist()
+    fast, medium, slow = FOLLOW
     found = []
-    for value in temp.tolist():
+    for value in temps:
         if value == value:  # noqa: PLR0124 - a NaN is not itself, and this loop is the slow part
             short += fast * (value - short)
             middle += medium * (value - middle)
             long += slow * (value - long)
         found.append((short, middle, long))
-    return np.array(found).reshape(-1, 3)
+    return found
+
+
+def change_k(model: Model, row: Sequence[float], before_c: float, memory: Memory) -> float:
+    """What a quarter like `row` of a history makes of a room at `before_c`; NaN if its power is not known."""
+    learned, quarter = model.learned, int(row[QUARTER])
+    load = (row[POWER] - model.idle_w) / max(model.max_w - model.idle_w, 1.0)
+    if math.isnan(load):
+        return math.nan
+    load = min(max(load, 0.0), LOAD_MAX)
+    out_c = stand_in_c(quarter) if math.isnan(row[OUTDOOR]) else row[OUTDOOR]
+    sun = 0.0 if math.isnan(row[SUN_W_M2]) else row[SUN_W_M2]
+    first = min(load, KNEE)
+    return (
+        learned[OUT] * (out_c - before_c)
+        + _dot(learned[MEM], [each - before_c for each in memory])
+        + _dot(learned[DAY], _DAY_HATS[quarter])
+        + _dot(learned[OPEN], _OPEN_HATS[quarter]) * row[OCCUPIED]
+        + learned[SUN] * sun / 1000
+        - learned[COOL1] * first
+        - learned[COOL2] * (load - first)
+        + learned[COOL_OUT] * load * (out_c - OUT_REFERENCE_C) / 10
+    )
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def last_miss_k(model: Model, history: History) -> float:
+    """How much warmer the last whole quarter was than the model says, power known; NaN in a gap."""
+    temps = history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY)
+    if len(temps) < 2:
+        return math.nan
+    *before, now_c = temps
+    return now_c - before[-1] - change_k(model, history.newest, before[-1], remembered(before)[-1])

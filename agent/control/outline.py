@@ -1,4 +1,4 @@
-"""A room's day as a `Problem`: the accepted model, the local forecast, the calendar and the tariff.
+"""A room's day as a `Problem`, solved: the accepted model, the local forecast, the calendar and the tariff.
 
 Rules: pure. Comfort is asked for `margin_k` inside the band, from the start of the first occupied quarter to
 the end of the last. What the model missed in the last hours fades into the next ones.
@@ -6,33 +6,31 @@ the end of the last. What the model missed in the last hours fades into the next
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from agent.control import forecast
-from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
+from agent.control.grey_box import Floats, outside
+from agent.control.history import TEMPERATURE
+from agent.control.linear import solver
 from agent.control.model import (
     COOL1,
     COOL2,
     COOL_OUT,
     KNEE,
     MEM,
+    MEMORY_DAYS,
     MEMORY_H,
     OUT,
     OUT_REFERENCE_C,
     SURPRISE_FADE,
-    Floats,
-    Model,
-    features,
-    memories,
-    outside,
-    with_power,
+    remembered,
 )
-from agent.control.plan import Plan, Problem
-from agent.control.room import HORIZON, QUARTERS_PER_DAY, Observed, Outlook, Room
-from agent.control.state import RoomState
-from agent.control.wishes import SHORT
+from agent.control.plan import Plan, Problem, Solve, dynamic
+from agent.control.planner import SHORT, Day, Planned, Planner
+from agent.control.room import HORIZON, QUARTERS_PER_DAY, Outlook, Room
 
-MEMORY_DAYS = 4
 DISCOMFORT_HOURS = 15.0
 COOLING_MIN_K = 0.02
 CAUTION = 0.12
@@ -41,34 +39,48 @@ CONTRACT_STEP = 1.05
 FULL, FULL_QUARTERS, SHORT_K, DEAR = 0.97, 4, 0.15, 1.2
 
 
-def problem_of(
-    room: Room,
-    model: Model,
-    *,
-    state: RoomState,
-    history: History,
-    observed: Observed,
-    outlook: Outlook,
-    temp_c: float,
-) -> Problem:
+def planned(day: Day) -> Planned:
+    """The plan of a day by HiGHS, or by the dynamic programme where HiGHS is late or not installed."""
+    return _planned(day, _highs())
+
+
+def planner(solve: Solve) -> Planner:
+    """The same with another solver; None from it means that it was late."""
+    return lambda day: _planned(day, solve)
+
+
+@cache
+def _highs() -> Solve:
+    return solver()
+
+
+def _planned(day: Day, solve: Solve) -> Planned:
+    problem = problem_of(day)
+    found = solve(problem)
+    plan = found or dynamic(problem)
+    return Planned(plan.load, plan.temp_c, _lead(day.outlook, problem, plan), late=found is None)
+
+
+def problem_of(day: Day) -> Problem:
     """The next `HORIZON` quarters of this room."""
+    room, model, history, outlook = day.room, day.model, day.history, day.outlook
     learned = np.array(model.learned)
-    rows = _ahead(history, observed, outlook)
-    drift = rows @ learned + state.surprise_k * np.exp(-np.arange(HORIZON) / SURPRISE_FADE)
+    ahead = _ahead(day)
+    drift = ahead @ learned + day.surprise_k * np.exp(-np.arange(HORIZON) / SURPRISE_FADE)
     # A day may be warmer by what the model has been wrong: a unit at its limit cannot make up for it.
     full_k = KNEE * learned[COOL1] + (1 - KNEE) * learned[COOL2]
-    drift += CAUTION * model.error_k + state.reserve * full_k
-    less = learned[COOL_OUT] * (rows[:, OUT] - OUT_REFERENCE_C) / 10
-    memory = memories(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))
-    low, high = band(room, outlook, state.margin_k)
+    drift += CAUTION * model.error_k + day.reserve * full_k
+    less = learned[COOL_OUT] * (ahead[:, OUT] - OUT_REFERENCE_C) / 10
+    memory = remembered(history.recent(TEMPERATURE, MEMORY_DAYS * QUARTERS_PER_DAY))
+    low, high = band(room, outlook, day.margin_k)
     price = np.array(outlook.price)
     if not (price > 0).any():
         price = np.ones(HORIZON)  # no tariff: energy is worth something, and comfort is priced by it
     max_w = max(model.max_w - model.idle_w, 1.0)
     free_w, demand_price = _demand(outlook)
     return Problem(
-        temp_c=temp_c,
-        memory_c=tuple(memory[-1].tolist()) if len(memory) else (temp_c,) * len(MEMORY_H),
+        temp_c=day.temp_c,
+        memory_c=memory[-1] if memory else (day.temp_c,) * len(MEMORY_H),
         back=float(learned[OUT] + learned[MEM].sum()),
         pull=tuple(learned[MEM].tolist()),
         drift=drift,
@@ -86,30 +98,16 @@ def problem_of(
     )
 
 
-def _ahead(history: History, observed: Observed, outlook: Outlook) -> Floats:
+def _ahead(day: Day) -> Floats:
     """The features of the next quarters, power 0."""
+    history, outlook, seen = day.history, day.outlook, day.outdoor
     quarter = (outlook.quarter + np.arange(HORIZON)) % QUARTERS_PER_DAY
-    now = observed.outdoor_c.value if observed.outdoor_c and observed.outdoor_c.age_s < 1800 else None
+    now = seen.value if seen and seen.age_s < 1800 else None
     outdoor = (
         forecast.outdoor(history, quarter, now) if outlook.outdoor_c is None else np.array(outlook.outdoor_c)
     )
     sun = forecast.sun(history) if outlook.sun_w_m2 is None else np.array(outlook.sun_w_m2)
     return outside(quarter, np.array(outlook.occupied, dtype=np.float64), outdoor, sun)
-
-
-def last_miss_k(model: Model, history: History) -> float:
-    """How much warmer the last whole quarter was than the model says, power known; NaN in a gap."""
-    recent = history.rows[-MEMORY_DAYS * QUARTERS_PER_DAY :]
-    if len(recent) < 2:
-        return float("nan")
-    row = recent[-1:]
-    quarter = row[:, QUARTER].astype(np.int64)
-    outdoor_c = np.where(np.isnan(row[:, OUTDOOR]), forecast.stand_in(quarter), row[:, OUTDOOR])
-    load = np.clip((row[:, POWER] - model.idle_w) / max(model.max_w - model.idle_w, 1.0), 0.0, 1.1)
-    fixed = outside(quarter, row[:, OCCUPIED], outdoor_c, np.nan_to_num(row[:, SUN_W_M2]))
-    before = recent[:-1, TEMPERATURE]
-    known = features(with_power(fixed, load), before[-1:], memories(before)[-1:])
-    return float(row[0, TEMPERATURE] - before[-1] - known[0] @ np.array(model.learned))
 
 
 def band(room: Room, outlook: Outlook, margin_k: float) -> tuple[Floats, Floats]:
@@ -139,7 +137,7 @@ def _demand(outlook: Outlook) -> tuple[float, float]:
     return max(demand.peak_w, contract_w), times * demand.price
 
 
-def reason_to_prepare(outlook: Outlook, problem: Problem, plan: Plan) -> str:
+def _lead(outlook: Outlook, problem: Problem, plan: Plan) -> str:
     """Why the room should be cooler than it need be now; "" if the latest start is the cheapest.
 
     A step of 15 minutes and a learned room cannot tell the last five minutes of a start: the room's own pace

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.control.grey_box import Floats
 from agent.control.model import FOLLOW
-
-Floats = NDArray[np.float64]
 
 GRID_K = 0.1
 GRID_MARGIN_K = 3.0
@@ -66,12 +64,9 @@ class Plan:
     cost: float
 
 
-_FOLLOW = FOLLOW.tolist()
-
-
 def follow(memory_c: list[float], temp_c: float) -> list[float]:
     """The memories a quarter later."""
-    return [m + share * (temp_c - m) for m, share in zip(memory_c, _FOLLOW, strict=True)]
+    return [m + share * (temp_c - m) for m, share in zip(memory_c, FOLLOW, strict=True)]
 
 
 Solve = Callable[[Problem], Plan | None]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent.control.building import Building, Case, Totals
 from agent.control.loop import Loop
-from agent.control.plan import Solve
+from agent.control.planner import Planner, at_home
 from agent.control.room import (
     HORIZON,
     QUARTERS_PER_DAY,
@@ -135,11 +135,17 @@ class Stay:
 
 
 def run_agent(
-    case: Case, days: int, *, solve: Solve, warm_days: int = 7, price: Floats = FLAT, trace: bool = False
+    case: Case,
+    days: int,
+    *,
+    planner: Planner = at_home,
+    warm_days: int = 7,
+    price: Floats = FLAT,
+    trace: bool = False,
 ) -> Run:
     """The agent alone in the room from a cold start; the first `warm_days` are not scored."""
     building = Building(case, days, price=price)
-    stay = Stay(building, Loop((room_of(case),), solve=solve), traced=trace)
+    stay = Stay(building, Loop((room_of(case),), planner), traced=trace)
     stay.until(warm_days * STEPS_PER_DAY)
     building.totals = Totals.none(1)
     stay.until(days * STEPS_PER_DAY)

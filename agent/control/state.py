@@ -33,7 +33,8 @@ class RoomState:
     """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`, `reserve`: tuned every day.
 
     `reserve`: the share of the cooling that plans do not count on. `lag_min`: how long the sensor lags.
-    `led_c`: what a plan that leads aims at. `short_ms`: when the units were last seen to be not enough.
+    `week_kh`: what the last seven days missed, older days forgotten. `led_c`: what a plan that leads aims at.
+    `short_ms`: when the units were last seen to be not enough.
     `still_s`: the longest the reading stood still, forgotten slowly. `cycle_s`: how far apart decisions are.
     """
 
@@ -75,6 +76,8 @@ class RoomState:
     late_kh: float = 0.0
     day_max_k: float = -20.0
     day_led: bool = False
+    week_kh: float = 0.0
+    week_ms: int = 0
     short_kh: float = 0.0
     full_ms: int | None = None
     lag_min: float = 2.0

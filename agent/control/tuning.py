@@ -7,10 +7,12 @@ sensor on a wall lags behind the air: where it rises, the air is warmer than it 
 
 from __future__ import annotations
 
+import math
+
 from agent.control.model import MISS_K_MAX, SURPRISE_K_MAX, SURPRISE_SHARE
+from agent.control.planner import SHORT
 from agent.control.room import Outlook, Room, RoomSeen
 from agent.control.state import RoomState
-from agent.control.wishes import SHORT
 
 TEMPS_MAX, GAP_MS = 40, 1_200_000
 PEAK_MINUTES = 30
@@ -29,8 +31,13 @@ LED_K = 0.3
 RATE_K_H = (0.2, 15.0)
 SATURATED = 0.92
 OPENING_S = 2700.0
-LATE_KH = (0.015, 0.06)
-"""K.h too warm in the first hour of a day: below, start later; above, start earlier."""
+LATE_KH, MISSED_KH = (0.015, 0.06), (0.02, 0.07)
+"""K.h too warm at the start of a day, and later in it: below, a little less caution; above, more."""
+WEEK_KH, WEEK_MS = 0.3, 7 * 86_400_000
+"""What a week may miss as the sensor shows it, where the bar is 0.5 of the air: days that are well each may
+not add up to a week that is not, so what a day may miss before it is answered shrinks as this is used up."""
+FALLS_K = 0.15
+"""A room that was so much warmer in the first half of `PEAK_MINUTES` is still being cooled down."""
 NEAR_K = 0.3
 """Nearer than this to what is aimed at, a unit at its limit is seen to be not enough."""
 RESERVE_MAX, RESERVE_FADE, RESERVE_FADE_MAX = 0.25, 0.04, 0.3
@@ -56,21 +63,34 @@ def remember(state: RoomState, temp_c: float | None, now_ms: int) -> None:
 def follow_offset(room: Room, state: RoomState, seen: RoomSeen, now_ms: int, max_w: float) -> None:
     """How far above its set point the room gets while the unit holds: up at once, down slowly.
 
-    Slowly, because a warmer set point may stop a compressor that then waits for its dead band.
+    Slowly, because a warmer set point may stop a compressor that then waits for its dead band. Not up while
+    the day begins: what is missed then is answered by the head start, and once is enough.
     """
     elapsed_h = min((now_ms - state.offset_ms) / 3_600_000, 0.3)
     state.offset_ms = now_ms
     set_c = _held_c(state, now_ms)
     if set_c is None or len(state.temps) < 10:
         return
-    offset_k = _peak_c(state.temps[-PEAK_MINUTES:], state.lag_min) - set_c
+    last = state.temps[-PEAK_MINUTES:]
+    offset_k = _peak_c(last, state.lag_min) - set_c
     lowest = set_c <= room.units[0].setpoint_c[0]
     full = seen.power_w is not None and seen.power_w.value > SATURATED * max_w
-    if offset_k > state.offset_k and (lowest or full or state.temps[-1] - set_c > SETTLED_K + state.offset_k):
+    unsettled = lowest or full or _falls(last) or state.temps[-1] - set_c > SETTLED_K + state.offset_k
+    if offset_k > state.offset_k and (unsettled or _opens(state, now_ms)):
         return
     share = min(elapsed_h / (UP_H if offset_k > state.offset_k else DOWN_H), 1.0)
     low, high = OFFSET_K
     state.offset_k = min(max(state.offset_k + share * (offset_k - state.offset_k), low), high)
+
+
+def _opens(state: RoomState, now_ms: int) -> bool:
+    return state.opened_ms is not None and now_ms - state.opened_ms <= OPENING_S * 1000
+
+
+def _falls(temps: tuple[float, ...]) -> bool:
+    """Whether the room is on its way down: its warmest minute is no peak that a hold comes back to."""
+    half = len(temps) // 2
+    return sum(temps[:half]) / half - sum(temps[half:]) / (len(temps) - half) > FALLS_K
 
 
 def _held_c(state: RoomState, now_ms: int) -> float | None:
@@ -180,7 +200,7 @@ def daily(
         missed_kh = max(above_k, 0.0) * elapsed_s / 3600
         state.day_max_k = max(state.day_max_k, above_k)
         state.day_led = state.day_led or state.ahead_of == SHORT
-        if now_ms - state.opened_ms <= OPENING_S * 1000:
+        if _opens(state, now_ms):
             state.late_kh += missed_kh
         elif limit and not sure:
             # No plan counted on this cooling: it says nothing of what plans should leave in reserve.
@@ -192,7 +212,7 @@ def daily(
         else:
             state.missed_kh += missed_kh
     if state.was_open and not opened:
-        _closing(state)
+        _closing(state, now_ms)
     state.was_open = opened
 
 
@@ -229,28 +249,54 @@ def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) ->
         _pace(state, temp_c, now_ms)
 
 
-def _closing(state: RoomState) -> None:
+def _closing(state: RoomState, now_ms: int) -> None:
     """What the day missed: at its start a matter of the head start, later of the margin and the reserve.
 
     The reserve is cooling that plans do not count on: it acts only on days when the unit may not be enough.
     """
     spare_k = min(max(-state.day_max_k - SPARE_K, 0.0), 2.0) if state.day_max_k > NEVER_K else 0.0
+    left = _left_of_week(state, now_ms)
+    _tune_reserve(state, spare_k)
+    _tune_start(state, left)
+    _tune_margin(state, left, spare_k)
+
+
+def _left_of_week(state: RoomState, now_ms: int) -> float:
+    """The share of `WEEK_KH` that the last days left, this one in.
+
+    Where the units gave all they had neither start nor margin is to blame: that is the reserve's.
+    """
+    past = math.exp(-max(now_ms - state.week_ms, 0) / WEEK_MS)
+    state.week_kh = min(state.week_kh * past + state.late_kh + state.missed_kh, 2 * WEEK_KH)
+    state.week_ms = now_ms
+    return max(1 - state.week_kh / WEEK_KH, 0.0)
+
+
+def _tune_reserve(state: RoomState, spare_k: float) -> None:
     if state.short_kh > 0.03:
         state.reserve += min(0.02 + 0.06 * state.short_kh, 0.15)
     else:
         faded = RESERVE_FADE + (SPARE_SHARE * spare_k if state.day_led else 0.0)
         state.reserve *= 1 - min(faded, RESERVE_FADE_MAX)
     state.reserve = min(state.reserve, RESERVE_MAX)
-    if state.late_kh > LATE_KH[1]:
-        state.extra_lead_s += min(120 + 3600 * (state.late_kh - LATE_KH[1]), 1800.0)
-    elif state.late_kh < LATE_KH[0] and state.start_led:
+
+
+def _tune_start(state: RoomState, left: float) -> None:
+    least, most = LATE_KH[0] * left, max(LATE_KH[1] * left, LATE_KH[0])
+    if state.late_kh > most:
+        state.extra_lead_s += min(120 + 3600 * (state.late_kh - most), 1800.0)
+    elif state.late_kh < least and state.start_led:
         state.extra_lead_s -= 90.0 if state.opened_warm_k > -0.3 else 180.0
     low, high = EXTRA_S
     state.extra_lead_s = min(max(state.extra_lead_s, low), high)
+
+
+def _tune_margin(state: RoomState, left: float, spare_k: float) -> None:
+    least, most = MISSED_KH[0] * left, max(MISSED_KH[1] * left, MISSED_KH[0])
     missed_kh = state.missed_kh + 0.5 * state.short_kh
-    if missed_kh > 0.07:
+    if missed_kh > most:
         state.margin_k += min(0.02 + 0.7 * missed_kh, 1.0)
-    elif missed_kh < 0.02:
+    elif missed_kh < least:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
         most_k = state.margin_k - MARGIN_USUAL_K
         state.margin_k -= max(0.03, 0.1 * most_k, SPARE_SHARE * min(spare_k, most_k))

@@ -8,14 +8,13 @@ band, which is right without us too.
 from __future__ import annotations
 
 from agent.control.guards import Wish
+from agent.control.planner import SHORT
 from agent.control.room import HORIZON, QUARTER_MS, Outlook, Room, Rung
 from agent.control.state import RoomState
 
 QUARTER_S = QUARTER_MS / 1000
 LEAD_MAX_S = 4 * 3600.0
 LEAD_MIN_S = 120.0
-SHORT = "the unit alone will not be enough later"
-"""Why a plan starts early; however weak a unit is, cold stored before `LEAD_MAX_S` is mostly lost."""
 LOAD_MIN, FULL_LOAD, FLOOR_K = 0.03, 0.9, 0.3
 """`FLOOR_K` above the bottom of the band: a unit cools on for a while after it is told to hold."""
 BEHIND_K = 0.5

@@ -10,7 +10,8 @@ from agent.export.rows import long_rows, wide_rows
 from agent.export.table import tables
 from agent.store import series
 from agent.store.log_part import LogPart
-from agent.store.rescue import decoding
+from agent.store.moment import keyed
+from agent.store.rescue import decoded, decoding
 from agent.store.series import Columns
 
 STEP_VALUES = 50_000  # of all groups together
@@ -37,21 +38,11 @@ def _wide(db: sqlite3.Connection, order: Order) -> Iterator[bytes]:
 def _streams(db: sqlite3.Connection, order: Order, *, together: bool) -> list[Iterator[Columns]]:
     ids, period_ms = {name for name, _ in order.points}, (order.from_ms, order.to_ms)
     with decoding():
-        chosen = series.keyed(series.groups_of(db), ids)
+        chosen = keyed(series.groups_of(db), ids)
     log = LogPart(db, sorted(chosen), period_ms, order.moment)
     step_values = STEP_VALUES // max(1, len(chosen)) if together else STEP_VALUES
     found = series.streams(db, chosen, ids, log, step_values)
-    return [_aggregated(_decoded(each), order) for each in found]
-
-
-def _decoded(found: Iterator[Columns]) -> Iterator[Columns]:
-    """Only what goes wrong in here is the file's fault."""
-    while True:
-        with decoding():
-            part = next(found, None)
-        if part is None:
-            return
-        yield part
+    return [_aggregated(decoded(each), order) for each in found]
 
 
 def _aggregated(found: Iterator[Columns], order: Order) -> Iterator[Columns]:

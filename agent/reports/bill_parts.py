@@ -10,7 +10,7 @@ import numpy as np
 from agent.reports.energy import Energy
 from agent.reports.markup import Html, note, section, table, tag
 from agent.reports.words import NONE, Words
-from agent.tariff import Bill, Item
+from agent.tariff.bill import Bill, Item
 
 DIGITS = {"kWh": 1, "kW": 2}
 

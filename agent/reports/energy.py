@@ -40,9 +40,12 @@ from agent.localtime import (
 )
 from agent.reports.power_quality import NoReadings, Progress, Readings, matrix
 from agent.reports.series import CounterSeries, IntervalSeries, Part, pace
-from agent.tariff import Bill, Item, Tariff, Usage, bill, forecast_bill, post_codes, usage
+from agent.tariff import Tariff
+from agent.tariff.bill import Bill, Item, bill, forecast_bill
 from agent.tariff.calendar import holiday_dates
 from agent.tariff.demand import DemandPrice, demand_prices
+from agent.tariff.posts import post_codes
+from agent.tariff.usage import Usage, usage
 
 COVERAGE_MIN = 0.5  # of a quarter of an hour: less of its power is no mean of it
 MISSING, MEASURED, COUNTED, SPREAD = 0, 1, 2, 3

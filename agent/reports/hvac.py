@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from agent.control.grey_box import history_of, rows, times_ms
 from agent.control.history import OCCUPIED, TEMPERATURE, History
 from agent.control.options import RoomOptions, room_of
 from agent.control.site.record import Record
-from agent.control.site.savings import Savings, savings, times_ms
+from agent.control.site.savings import Savings, savings
 from agent.control.state import Parameters
 from agent.localtime import Floats, Ints
 
@@ -65,7 +66,7 @@ def _within(history: History | None, period_ms: tuple[int, int]) -> History | No
     at = np.flatnonzero((times_ms(history) >= period_ms[0]) & (times_ms(history) < period_ms[1]))
     if not at.size:
         return None
-    return History(history.rows[at], history.last - (len(history.rows) - 1 - int(at[-1])))
+    return history_of(rows(history)[at], history.last - (len(history) - 1 - int(at[-1])))
 
 
 def _room(
@@ -75,8 +76,9 @@ def _room(
     starts: Mapping[str, int],
     rungs: Mapping[int, int],
 ) -> RoomReport:
-    temp = history.rows[:, TEMPERATURE]
-    here = (history.rows[:, OCCUPIED] > 0) & ~np.isnan(temp)
+    table = rows(history)
+    temp = table[:, TEMPERATURE]
+    here = (table[:, OCCUPIED] > 0) & ~np.isnan(temp)
     low, high = options.comfort_min_c, options.comfort_max_c
     seen = temp[here]
     some = bool(seen.size)

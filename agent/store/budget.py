@@ -6,7 +6,8 @@ Rules.
    oldest that was thinned least, `newest` takes nothing new until there is room again.
 3. A site without uplinks keeps history only: its oldest goes, whatever was chosen.
 4. Every reading that goes is counted per device and hour, in the transaction that gives it up.
-5. Room that is freed stays in the file and is used again, so with too little free disk the file no
+5. What a chunk holds is counted by a child: a store that is full is the ordinary state of an old box.
+6. Room that is freed stays in the file and is used again, so with too little free disk the file no
    longer grows; giving up more would not bring anything back.
 """
 
@@ -18,13 +19,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
-from agent.store import ledger, segments
+from agent.store import ledger
+from agent.store.chunk_table import Chunk, Whole
 from agent.store.disk import Disk
 from agent.store.options import StoreOptions
+from agent.store.progress import Span
 from agent.store.room import MB
-from agent.store.segments import Block, Chunk, Encoded
 
 LIMIT_BYTES_MIN = 3 * MB
 STEPS_MAX = 25  # chunks at a time
@@ -34,7 +34,6 @@ CHUNKS_MAX = 100_000
 PRESSURE_S = 600.0  # it goes a chunk at a time: between two of them nothing is well again
 HEADROOM = 0.98  # of the limit: the log grows between two looks
 
-Span: TypeAlias = tuple[int, int]
 Unsent: TypeAlias = Callable[[int, int], Sequence[Span]]
 Rule: TypeAlias = Literal["oldest", "thin", "newest"]
 Pressure: TypeAlias = Literal["", "history", "unsent", "refusing"]
@@ -75,8 +74,13 @@ class Budget:
         self.pressure: Pressure = ""
         self.gone_seq = 0  # up to here the disk has less than it was given: memory must not say otherwise
 
+    async def prepare(self) -> None:
+        """Before the writer is ours: `keep` would not wait for a process to start. OSError: there is none."""
+        if not await self._fits():
+            await self._disk.packer("worker:ready")
+
     async def keep(self) -> None:
-        """Give up what must go, some steps at most. sqlite3.Error: try again."""
+        """Give up what must go, some steps at most. sqlite3.Error, OSError: try again."""
         pressure: Pressure = ""
         for _ in range(STEPS_MAX):
             if await self._fits():
@@ -119,33 +123,23 @@ class Budget:
         return self._unsent(first, last) if self._uplinks() else ()
 
     async def _drop(self, chunk: Chunk) -> None:
-        await self._give_up(chunk, await self._disk.sealed.heads(chunk), None, "oldest")
+        wanted = self._wanted(chunk.first_seq, chunk.last_seq)
+        await self._give_up(chunk, await self._disk.packer("worker:counted", chunk, wanted), None, "oldest")
 
     async def _thin(self, chunk: Chunk) -> None:
-        kept: list[Encoded] = []
-        gone: list[Block] = []
-        for block in await self._disk.sealed.blocks(chunk):
-            even = np.arange(len(block)) % 2 == 0
-            kept.append(segments.encode(block.where(even)))
-            gone.append(block.where(~even))
-        thinner = segments.chunk_of(chunk.first_seq, chunk.last_seq, kept, chunk.thinned + 1)
-        await self._give_up(chunk, gone, (thinner, kept), "thin")
+        wanted = self._wanted(chunk.first_seq, chunk.last_seq)
+        counts, thinner = await self._disk.packer("worker:thinned", chunk, wanted)
+        await self._give_up(chunk, counts, thinner, "thin")
 
     async def _give_up(
-        self, chunk: Chunk, gone: Iterable[Block], by: tuple[Chunk, Sequence[Encoded]] | None, rule: Rule
+        self, chunk: Chunk, counts: Mapping[tuple[int, int, bool], int], by: Whole | None, rule: Rule
     ) -> None:
-        wanted = self._wanted(chunk.first_seq, chunk.last_seq)
+        """`counts`: of what goes, by group, hour and whether an uplink wants it."""
         deltas: ledger.Deltas = {}
-        for block in gone:
-            unsent = np.zeros(len(block), np.bool_)
-            for first, last in wanted:
-                unsent |= (block.seqs >= first) & (block.seqs <= last)
-            for mask, sent in ((~unsent, True), (unsent, False)):
-                account = ledger.discard_account(rule, sent=sent)
-                device = self._disk.device(block.group_id)
-                for hour, count in block.hours(mask).items():
-                    key = (hour, device, account)
-                    deltas[key] = deltas.get(key, 0) + count
+        for (group_id, hour, wanted), count in counts.items():
+            account = ledger.discard_account(rule, sent=not wanted)
+            key = (hour, self._disk.device(group_id), account)
+            deltas[key] = deltas.get(key, 0) + count
         await self._count(deltas, lambda counters: self._disk.replace(chunk, by, counters, deltas))
         self.gone_seq = max(self.gone_seq, chunk.last_seq)
 

@@ -19,14 +19,15 @@ import aiosqlite
 
 from agent.database import is_broken, migrate, move_aside
 from agent.model import Group, Quality, Reading
-from agent.store import layout, ledger, log_table, outbox, segments
-from agent.store.checkpoint import checkpoint
+from agent.store import chunk_table, layout, ledger, log_table, outbox
+from agent.store.aside import Aside
+from agent.store.checkpoint import WriteAheadLog
+from agent.store.chunk_table import Chunk, Encoded, Whole
 from agent.store.journal import hand_on
 from agent.store.ledger_table import LedgerTable
 from agent.store.rescue import WAY_OUT, decoding
 from agent.store.room import room_of
 from agent.store.sealed import Numbered, Sealed
-from agent.store.segments import Chunk, Encoded
 from agent.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ ASIDE_MAX = (
     20  # broken files that are kept: what they hold may not be delivered, so only a dying card fills this
 )
 PAGE_BYTES = 1024  # a commit rewrites a few pages that it does not fill: small ones wear the card less
+PACKER_IDLE_S, PACKER_NICE = 2.0, 5  # one child for all that is due; the readings come first
 PAGES = "SELECT * FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 _PACKED = itemgetter(4)
 SET_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
@@ -62,11 +64,13 @@ class Disk:
         self._file, self.room = file, room_of(size_max_mb)
         self._ids: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
+        self._wal = WriteAheadLog(file)
         self._ledger = LedgerTable()
         self.log_readings = self.log_bytes = 0  # in the log; what was sealed is not in it
         self.moved_aside = ""
         self._is_open = False
         self.sealed = Sealed(file, self._groups)
+        self.packer = Aside(file, PACKER_IDLE_S, PACKER_NICE)
 
     async def __aenter__(self) -> Self:
         """A broken file is moved aside, and a new one is made."""
@@ -144,8 +148,10 @@ class Disk:
         """Let go of the file."""
         self._is_open = False
         await self.sealed.close()
+        await self.packer.close()
         await self._reader.close()
         await self._db.close()
+        self._wal.close()
 
     async def _load_groups(self) -> None:
         rows = await self._db.execute_fetchall("SELECT id, device, name, layout FROM point_group")
@@ -196,7 +202,7 @@ class Disk:
     async def checkpoint(self) -> None:
         """Bring a long write-ahead log into the file, beside the commits."""
         if self._is_open:
-            await asyncio.to_thread(checkpoint, self._file, int(self.room.wal_bytes * CHECKPOINT_SHARE))
+            await asyncio.to_thread(self._wal.checkpoint, int(self.room.wal_bytes * CHECKPOINT_SHARE))
 
     async def sizes_bytes(self) -> tuple[int, int]:
         """What the file holds (pages that were freed and wait for use do not count), and how large it is."""
@@ -325,15 +331,15 @@ class Disk:
     async def _insert(self, chunk: Chunk, encoded: Sequence[Encoded]) -> None:
         first_id = await self._number("SELECT max(id) FROM segment") + 1
         await self._db.execute("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?)", chunk)
-        rows = list(segments.segment_rows(chunk, encoded, first_id))
+        rows = list(chunk_table.segment_rows(chunk, encoded, first_id))
         await self._writer.whole(log_table.insert, "segment", rows)
-        columns = list(segments.column_rows(encoded, first_id))
+        columns = list(chunk_table.column_rows(encoded, first_id))
         await self._writer.whole(log_table.insert, "segment_column", columns)
 
     async def replace(
         self,
         chunk: Chunk,
-        by: tuple[Chunk, Sequence[Encoded]] | None,
+        by: Whole | None,
         counters: Mapping[str, int],
         deltas: ledger.Deltas,
     ) -> None:
@@ -366,9 +372,8 @@ class Disk:
         )
         rows = list(await self._reader.execute_fetchall(sql, (after, before, limit)))
         # Rows only move from the log to what is sealed: what we did not see there is here by now.
-        if found := await self.sealed.read(after, rows[0][0] if rows else before, limit):
-            return found
-        return [(row[0], self.reading(*row[1:])) for row in rows]
+        sealed = await self.sealed.read(after, rows[0][0] if rows else before, limit)
+        return [(row[0], self.reading(*row[1:])) for row in sealed or rows]
 
     def reading(self, group_id: int, time_ms: int, quality: int, packed: bytes) -> Reading:
         """A row of the log."""

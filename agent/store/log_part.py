@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from agent.store.chunk_table import Encoded
 from agent.store.moment import Moment, Period, Row
-from agent.store.segments import ROWS_AT_ONCE, Block, Encoded, Gathering, encode, one_moment
+from agent.store.read_only import one_moment
+from agent.store.segments import ROWS_AT_ONCE, Block, Gathering, encode
 
 BYTES_AT_ONCE = 4_000_000
 PACK_BYTES = 500_000  # of one group

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent.model import Group
-from agent.store.history import History, ReadingSteps
+from agent.store.history import History
 from agent.store.ledger import HOUR_MS, LedgerRow, row_of, unpack
 from agent.store.news import News, news
+from agent.store.readable import Readable
 from agent.store.rescue import decoding
 from agent.store.sealed import Sealed
-from agent.store.series import Columns, Steps, groups_of
+from agent.store.series import groups_of
 
 
-class Onlooker:
+class Onlooker(Readable):
     """The readings in `file`, asked like a `Store`: `history`, `columns`, `downsample`, `span_ms`, `ledger`.
 
     `groups` and `points` ("device.point") are all that were ever stored; the points of one device may be in
@@ -39,21 +40,10 @@ class Onlooker:
         self.groups = list(groups.values())
         self.points = {name for group in self.groups for name in group.point_ids}
         self.ledger = SeenLedger(file, self._sealed)
-        self._history = History(self._sealed, _nothing, lambda seq: [], lambda error: None)
 
-    def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
-        """See `Store.history`."""
-        return self._history.readings(set(points), (from_ms, to_ms))
-
-    def columns(self, points: Collection[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        """See `Store.columns`."""
-        return self._history.columns(set(points), (from_ms, to_ms))
-
-    def downsample(
-        self, points: Collection[str], from_ms: int, to_ms: int, step_ms: int
-    ) -> AsyncGenerator[Steps, None]:
-        """See `Store.downsample`."""
-        return self._history.steps(set(points), (from_ms, to_ms), step_ms)
+    @property
+    def _history(self) -> History:
+        return History(self._sealed, _nothing, lambda seq: [], lambda error: None)
 
     def news(self, after: int) -> News:
         """What came after the reading numbered `after`."""

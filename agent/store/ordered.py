@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.store import columns
+from agent.store.chunk_table import Encoded
 from agent.store.columns import Floats
 from agent.store.log_part import LogPart
-from agent.store.segments import Block, Encoded, Stored, bodies_of, heads_of, joined, one_moment, within
+from agent.store.read_only import one_moment
+from agent.store.segments import Block, Stored, bodies_of, heads_of, joined, within
 
 STEP_VALUES = 50_000
 

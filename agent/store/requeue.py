@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
-import numpy as np
-
-from agent.store import segments
-from agent.store.columns import Ints
+from agent.store.chunk_table import EVER, Chunk, chunks
 from agent.store.disk import Disk
 from agent.store.ledger import HOUR_MS, Deltas, Ledger
+from agent.store.moment import Period
 from agent.store.outbox import Outbox
 from agent.store.progress import Span
+from agent.store.read_only import one_moment
 from agent.store.rescue import decoding
-from agent.store.segments import Chunk
 from agent.store.store import Store
 
+CHUNKS_MAX = 100_000
 APART_MAX = 20_000  # numbers further apart than this are spans of their own
 
 
@@ -43,9 +43,9 @@ async def send_again(
     disk: Disk, outbox: Outbox, ledger: Ledger, uplink: str, what: tuple[str, int, int]
 ) -> int:
     """See `requeue`; `what` is device, from and to."""
-    spans = await asyncio.to_thread(_found, disk, *what)
+    spans = await _found(disk, *what)
     passed = [part for span in spans for part in outbox.progress(uplink).passed_of(*span)]
-    counts = await asyncio.to_thread(_delivered, disk, passed, f"delivered/{uplink}")
+    counts = await _delivered(disk, passed, f"delivered/{uplink}")
     for span in passed:
         for name in (uplink, *outbox.under(f"{uplink}/")):  # a device that is held back has its own
             outbox.again(name, *span)
@@ -53,45 +53,52 @@ async def send_again(
     return -sum(counts.values())
 
 
-def _found(disk: Disk, device: str, from_ms: int, to_ms: int) -> list[Span]:
+async def _found(disk: Disk, device: str, from_ms: int, to_ms: int) -> list[Span]:
     """The numbers of a device's readings in a period, as spans."""
     keys = [key for key, group in disk.groups.items() if group.device.name == device]
     period_ms = (from_ms, to_ms)
     marks = ",".join("?" * len(keys))
-    sql = f"SELECT seq FROM reading WHERE group_id IN ({marks}) AND time_ms >= ? AND time_ms < ?"  # noqa: S608
-    with closing(disk.sealed.connect()) as db, decoding():
-        found = [np.array([seq for (seq,) in db.execute(sql, (*keys, *period_ms))], np.int64)]
-        for chunk in _chunks(db, 0, period_ms):
-            found += [block.seqs for block in segments.blocks_of(db, chunk, keys, period_ms, ())]
-    return list(_spans(np.unique(np.concatenate(found))))
+    sql = f"SELECT seq, seq FROM reading WHERE group_id IN ({marks}) AND time_ms >= ? AND time_ms < ?"  # noqa: S608
+    found, chunks = await asyncio.to_thread(_looked, disk, sql, (*keys, *period_ms), 0, period_ms)
+    for chunk in chunks:
+        found += await disk.sealed.reader("worker:numbers", chunk, keys, period_ms, APART_MAX)
+    return list(_spans(sorted(found)))
 
 
-def _chunks(db: sqlite3.Connection, after: int, period_ms: tuple[int, int]) -> Iterator[Chunk]:
-    while chunks := segments.chunks(db, after, period_ms, 1):
-        yield chunks[0]
-        after = chunks[0].last_seq
+def _looked(
+    disk: Disk, sql: str, given: Sequence[object], after: int, period_ms: Period
+) -> tuple[list[Any], list[Chunk]]:
+    """What `sql` says of the log, and the chunks that hold the rest, as of one moment."""
+    with closing(disk.sealed.connect()) as db, decoding(), one_moment(db):
+        return db.execute(sql, given).fetchall(), chunks(db, after, period_ms, CHUNKS_MAX)
 
 
-def _spans(seqs: Ints) -> Iterator[Span]:
-    for part in np.split(seqs, np.flatnonzero(np.diff(seqs) > APART_MAX) + 1):
-        if len(part):
-            yield int(part[0]), int(part[-1])
+def _spans(parts: Iterable[Span]) -> Iterator[Span]:
+    """`parts`, in order; those near to each other as one."""
+    begun: Span | None = None
+    for first, last in parts:
+        if begun is None or first - begun[1] > APART_MAX:
+            if begun is not None:
+                yield begun
+            begun = (first, last)
+        begun = (begun[0], max(begun[1], last))
+    if begun is not None:
+        yield begun
 
 
-def _delivered(disk: Disk, spans: Iterable[Span], account: str) -> Deltas:
+async def _delivered(disk: Disk, spans: Iterable[Span], account: str) -> Deltas:
     """All readings of `spans`, as so many less in `account`."""
     counts: Deltas = {}
     sql = "SELECT group_id, time_ms / ?, count(*) FROM reading WHERE seq BETWEEN ? AND ? GROUP BY 1, 2"
-    with closing(disk.sealed.connect()) as db, decoding():
-        for first, last in spans:
-            rows = db.execute(sql, (HOUR_MS, first, last)).fetchall()
-            for chunk in _chunks(db, first - 1, (-(2**62), 2**62)):
-                if chunk.first_seq > last:
-                    break
-                for block in segments.blocks_of(db, chunk, points=()):
-                    inside = (block.seqs >= first) & (block.seqs <= last)
-                    rows += [(block.group_id, *hour) for hour in block.hours(inside).items()]
-            for group_id, hour, count in rows:
-                key = (hour, disk.device(group_id), account)
-                counts[key] = counts.get(key, 0) - count
+    for span in spans:
+        rows, found = await asyncio.to_thread(_looked, disk, sql, (HOUR_MS, *span), span[0] - 1, EVER)
+        for chunk in found:
+            if chunk.first_seq <= span[1]:
+                held = await disk.sealed.reader("worker:counted", chunk, [span])
+                rows += [
+                    (group_id, hour, count) for (group_id, hour, within), count in held.items() if within
+                ]
+        for group_id, hour, count in rows:
+            key = (hour, disk.device(group_id), account)
+            counts[key] = counts.get(key, 0) - count
     return counts

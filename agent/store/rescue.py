@@ -7,6 +7,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 WAY_OUT = "stop the agent and run `uicps-agent store salvage` on it to bring back what can be read"
 
@@ -20,3 +23,13 @@ def decoding() -> Iterator[None]:
         damaged = sqlite3.DatabaseError(f"what it holds makes no sense: {error!r}")
         damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise damaged from error
+
+
+def decoded(found: Iterator[_T]) -> Iterator[_T]:
+    """`found`; only what goes wrong in there is the file's fault."""
+    while True:
+        with decoding():
+            part = next(found, None)
+        if part is None:
+            return
+        yield part

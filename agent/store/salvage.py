@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from agent.model import Group, Quality, Reading
 from agent.store import layout, segments
 from agent.store.journal import Journal
-from agent.store.sealed import Merged
+from agent.store.merged import Merged
 
 ROWS_PER_STEP = 512
 FAILURES_MAX = 20_000  # a table that is noise to its end is given up
@@ -173,7 +173,7 @@ def _segment(db: sqlite3.Connection, key: int, groups: dict[int, Group]) -> list
     if block.values.shape[1] != len(groups[stored.group_id].points):
         raise ValueError("a sealed segment lacks a column")
     merged = Merged([block], "seqs")
-    return [reading for _, reading in merged.numbered(0, len(merged), groups)]
+    return [_reading(groups, *row[1:]) for row in merged.rows(0, len(merged))]
 
 
 def _journal(

@@ -1,7 +1,6 @@
 """Sealed history: stretches of the log (chunks) as one segment of columns per group, and back.
 
-Plain functions on arrays and on a connection of `sqlite3`, for a thread; errors are sqlite3's. A chunk
-is written and its rows leave the log in one transaction, so that a reading is in one of the two.
+Plain functions on arrays and on a connection of `sqlite3`, for a process of their own; errors are sqlite3's.
 """
 
 from __future__ import annotations
@@ -21,23 +20,13 @@ from numpy.typing import NDArray
 
 from agent.model import HOUR_MS
 from agent.store import columns
+from agent.store.chunk_table import POINTS_MAX, Chunk, Encoded
 from agent.store.columns import Floats, Ints
 from agent.store.moment import Row
+from agent.store.read_only import one_moment
 
-POINTS_MAX = 1 << 16
 ROWS_AT_ONCE = 4000
 _GROUP_ID = itemgetter(1)
-
-
-class Chunk(NamedTuple):
-    """A row of its table."""
-
-    first_seq: int
-    last_seq: int
-    from_ms: int
-    to_ms: int
-    readings: int
-    thinned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +67,6 @@ class Block:
         """How many of the readings that `mask` picks are in each hour."""
         found, counts = np.unique(self.times_ms[mask] // HOUR_MS, return_counts=True)
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
-
-
-class Encoded(NamedTuple):
-    """A block as it is stored."""
-
-    group_id: int
-    from_ms: int
-    to_ms: int
-    readings: int
-    seqs: bytes
-    times: bytes
-    quality: bytes
-    values: list[bytes]
 
 
 class Stored(NamedTuple):
@@ -163,44 +139,6 @@ def encode(block: Block) -> Encoded:
     )
 
 
-def chunk_of(first_seq: int, last_seq: int, segments: Sequence[Encoded], thinned: int = 0) -> Chunk:
-    """The chunk that `segments` make."""
-    return Chunk(
-        first_seq,
-        last_seq,
-        min(segment.from_ms for segment in segments),
-        max(segment.to_ms for segment in segments),
-        sum(segment.readings for segment in segments),
-        thinned,
-    )
-
-
-def segment_rows(chunk: Chunk, segments: Sequence[Encoded], first_id: int) -> Iterator[tuple[object, ...]]:
-    """As the table has them; their ids follow each other without a gap."""
-    for key, segment in enumerate(segments, first_id):
-        yield (key, chunk.first_seq, *segment[:-1])
-
-
-def column_rows(segments: Sequence[Encoded], first_id: int) -> Iterator[tuple[int, bytes]]:
-    """As the table has them."""
-    for key, segment in enumerate(segments, first_id):
-        for at, body in enumerate(segment.values):
-            yield key * POINTS_MAX + at, body
-
-
-def chunks(db: sqlite3.Connection, after: int, period_ms: tuple[int, int], limit: int) -> list[Chunk]:
-    """Up to `limit` chunks that reach beyond `after` and into from <= time < to, in the order of the log."""
-    # The chunk that holds `after` may begin before it; there is one such at most.
-    start = "SELECT max(first_seq) FROM chunk WHERE first_seq <= ?"
-    ((first,),) = db.execute(start, (after,))
-    sql = (
-        "SELECT * FROM chunk WHERE first_seq >= ? AND last_seq > ? AND from_ms < ? AND to_ms >= ?"
-        " ORDER BY first_seq LIMIT ?"
-    )
-    given = (after if first is None else first, after, period_ms[1], period_ms[0], limit)
-    return [Chunk(*row) for row in db.execute(sql, given)]
-
-
 def blocks_of(
     db: sqlite3.Connection,
     chunk: Chunk,
@@ -236,19 +174,6 @@ def joined(blocks: Sequence[Block]) -> Block:
     if np.all(whole.times_ms[1:] >= whole.times_ms[:-1]):
         return whole
     return whole.where(np.lexsort((whole.seqs, whole.times_ms)))
-
-
-class one_moment:  # noqa: N801 - reads as a phrase
-    """A read transaction: a chunk that is thinned or goes meanwhile is seen whole, as it was."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN")
-
-    def __exit__(self, *_: object) -> None:
-        self._db.execute("COMMIT")
 
 
 def heads_of(stored: Stored) -> Block:

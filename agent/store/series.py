@@ -7,7 +7,7 @@ are sqlite3's. The module is lean on purpose: an export's process starts with it
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from agent.model import Group
 from agent.store import layout
 from agent.store.columns import Floats, Ints
 from agent.store.log_part import LogPart
-from agent.store.moment import Moment, Period
+from agent.store.moment import Moment, Period, keyed
 from agent.store.ordered import Wanted, in_time_order
 
 STEP_VALUES = 100_000
@@ -57,12 +57,6 @@ def groups_of(db: sqlite3.Connection) -> dict[int, Group]:
     """Each group that the file knows, by its row."""
     rows = db.execute("SELECT id, device, name, layout FROM point_group")
     return {key: layout.decode(*described) for key, *described in rows}
-
-
-def keyed(groups: Mapping[int, Group], points: Collection[str]) -> dict[int, Group]:
-    """The groups that hold any of `points`."""
-    wanted = set(points)
-    return {key: group for key, group in groups.items() if not wanted.isdisjoint(group.point_ids)}
 
 
 def columns(

@@ -22,35 +22,39 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agent.database import is_broken
 from agent.model import Group, Reading
 from agent.store.budget import Budget, Discarded, between
+from agent.store.chunk_table import ChunkSize
 from agent.store.disk import Disk
 from agent.store.epochs import Stamps, begin_epoch, restamp, stamps, trust_epochs
-from agent.store.history import History, ReadingSteps
 from agent.store.journal import Journal
 from agent.store.ledger import Ledger
 from agent.store.moment import Moment, Period
 from agent.store.options import StoreOptions
 from agent.store.outbox import Outbox
+from agent.store.past import Past
+from agent.store.readable import Readable
 from agent.store.recovery import recover
 from agent.store.rescue import WAY_OUT
 from agent.store.sealed import Numbered
-from agent.store.sealing import ChunkSize, chunk_size_of
-from agent.store.series import Columns, Steps
+from agent.store.sealing import chunk_size_of
 from agent.store.state import StoreState
 from agent.store.tail import Tail
 from agent.store.upkeep import Upkeep, UpkeepNews
 from agent.supervise import Episode, to_its_end
+
+if TYPE_CHECKING:
+    from agent.store.history import History
 
 log = logging.getLogger(__name__)
 
 MEMORY_COMMITTED_READINGS = 4096
 
 
-class Store:
+class Store(Readable):
     """See the module. Enter it, `append` from the hub, keep `run` running, leave it last."""
 
     def __init__(
@@ -82,7 +86,7 @@ class Store:
         news = UpkeepNews(self._sealable, self.note, self._tail.forget)
         size = chunk_size or chunk_size_of(options.size_max_mb)
         self.upkeep = Upkeep(self._disk, self._budget, size, self.writing, news)
-        self._history = History(self._disk.sealed, self.commit, self._beyond, self.note)
+        self._past = Past(self._disk.sealed, self.commit, self._beyond, self.note)
         self.ledger = Ledger(self._disk.ledger_rows, self.writing)
 
     async def __aenter__(self) -> Self:
@@ -360,25 +364,22 @@ class Store:
                 break
         return self._tail.numbered(seq, limit, self.released_seq)
 
-    def history(self, points: Collection[str], from_ms: int, to_ms: int) -> ReadingSteps:
-        """Readings of the groups that hold any of `points` ("device.point"), `from_ms` <= time < `to_ms`, in
-        bounded steps: each chunk in the order of time, then the rest as it came. OSError: no disk."""
-        return self._history.readings(set(points), (from_ms, to_ms))
+    def told(
+        self, how: str, points: Collection[str], period_ms: Period, step_ms: int, *given: object
+    ) -> AsyncGenerator[Any, None]:
+        """`points` in a period, read by a child: what its function `how` ("agent.module:function") makes of
+        the `Columns` (with a step: `Steps`) and of what is `given`, piece by piece. OSError, also later."""
+        return self._past.told(how, points, period_ms, step_ms, *given)
 
-    def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        """As arrays: group by group, each in the order of time; otherwise like `history`."""
-        return self._history.columns(set(points), (from_ms, to_ms))
+    @property
+    def _history(self) -> History:
+        from agent.store.history import History  # noqa: PLC0415 - numpy
 
-    def downsample(
-        self, points: Sequence[str], from_ms: int, to_ms: int, step_ms: int
-    ) -> AsyncGenerator[Steps, None]:
-        """Mean, least, most, last and count of `points` in each `step_ms` (from multiples of it on), of the
-        steps that hold anything; otherwise like `columns`."""
-        return self._history.steps(set(points), (from_ms, to_ms), step_ms)
+        return History(self._disk.sealed, self.commit, self._beyond, self.note)
 
     async def moment(self, points: Collection[str], period_ms: Period) -> Moment:
         """What there is now, for a process that reads `file`. OSError as ever."""
-        return await self._history.moment(points, period_ms)
+        return await self._past.moment(points, period_ms)
 
     def _sealable(self) -> int:
         return 0 if self._broken else min(self._committed, self.released_seq)

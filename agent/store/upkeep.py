@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from agent.store.budget import Budget
+from agent.store.chunk_table import ChunkSize
 from agent.store.disk import Disk
-from agent.store.sealing import ChunkSize, seal_oldest
+from agent.store.sealing import seal_oldest
 from agent.supervise import Episode, to_its_end
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Upkeep:
             await self.once(SEAL_PAUSE_S)
             if loop.time() >= ledger_due_s:
                 ledger_due_s = loop.time() + LEDGER_CHECK_S
-                await to_its_end(self._whole("forget old counts", self._disk.forget_ledger))
+                await self._tried("forget old counts", self._forget)
 
     async def once(self, pause_s: float = 0.0) -> None:
         """Seal all that is due, keep within bounds, bring in the write-ahead log."""
@@ -90,20 +91,30 @@ class Upkeep:
     async def trim(self) -> None:
         """Give up what must go while the file is over its bounds."""
         before = self._budget.discarded
-        await to_its_end(self._whole("keep within bounds", self._budget.keep))
+        done = await self._tried("keep within bounds", self._keep)
         self._gone(self._budget.gone_seq)
         sent, unsent = (now - then for now, then in zip(self._budget.discarded, before, strict=True))
         if self._budget.pressure in {"unsent", "refusing"}:
             self._room.failed(f"none for what no uplink has delivered yet, gave up {unsent} readings of it")
-        elif not self._budget.pressure:
+        elif done and not self._budget.pressure:
             self._room.ended()
         if sent:
             log.info("store: out of room, gave up the oldest %d readings of the history", sent)
 
-    async def _whole(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _keep(self) -> None:
+        await self._budget.prepare()
         async with self._writer:
-            try:
-                await work()
-            except (sqlite3.Error, OSError) as error:
-                self._room.failed(f"cannot {what}, trying again: {error}")
-                self._note(error)
+            await self._budget.keep()
+
+    async def _forget(self) -> None:
+        async with self._writer:
+            await self._disk.forget_ledger()
+
+    async def _tried(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        try:
+            await to_its_end(work())
+        except (sqlite3.Error, OSError) as error:
+            self._room.failed(f"cannot {what}, trying again: {error}")
+            self._note(error)
+            return False
+        return True

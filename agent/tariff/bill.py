@@ -141,7 +141,7 @@ def _minimum_items(tariff: Tariff, used: Usage, last: date) -> Iterator[Item]:
     contract = contract_on(tariff, last)
     lacking = (contract.minimum_kwh if contract else 0.0) - float(used.energy_kwh.sum())
     if lacking > 0:
-        price = tariff.energy_brl_kwh(last_begun([each.valid_from for each in tariff.file.version], last))
+        price = tariff.energy_brl_kwh(tariff.version_on(last))
         yield _taxed("minimum", "", lacking, price[Post.OFF_PEAK], tariff.tax_on(last))
 
 

@@ -19,7 +19,6 @@ from agent.tariff.options import HolidayOptions
 
 YEARS_KEPT_MAX = 64
 _CARNIVAL_DAYS, _CORPUS_CHRISTI_DAYS = -47, 60  # from Easter Sunday
-STATES = frozenset(holidays.country_holidays("BR").subdivisions)
 
 
 def holiday_dates(options: HolidayOptions, year: int) -> frozenset[date]:

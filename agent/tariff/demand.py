@@ -85,7 +85,7 @@ def demand_cost_brl(term: DemandTerm, demand_kw: Floats | float) -> Floats:
 
 def demand_options(tariff: Tariff, day: date) -> DemandOptions | None:
     """The table of demand prices of a day."""
-    return tariff.file.version[last_begun([each.valid_from for each in tariff.file.version], day)].demand
+    return tariff.file.version[tariff.version_on(day)].demand
 
 
 def contract_on(tariff: Tariff, day: date) -> ContractOptions | None:

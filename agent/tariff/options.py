@@ -18,6 +18,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from agent.schema import Options
 
 DAY_MINUTES = 1440
+_STATES = "AC AL AM AP BA CE DF ES GO MA MG MS MT PA PB PE PI PR RJ RN RO RR RS SC SE SP TO"
+STATES = frozenset((*_STATES.split(), "São Paulo Capital"))
+"""Whose holidays the `holidays` package knows."""
 Modality = Literal["convencional", "branca", "verde", "azul"]
 Flag = Literal["green", "yellow", "red_1", "red_2"]
 Brl = Annotated[float, Field(ge=0, le=1_000_000)]

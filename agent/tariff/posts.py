@@ -6,7 +6,7 @@ import enum
 
 import numpy as np
 
-from agent.localtime import Ints, local_ms, minute_of_day
+from agent.localtime import DAY_MS, Ints, day_number, local_ms, minute_of_day
 from agent.tariff.calendar import is_working_day
 from agent.tariff.options import PostHours
 from agent.tariff.tariff import Tariff
@@ -30,11 +30,17 @@ def expect_steps(steps: int, step_s: int) -> None:
         raise ValueError(f"expected 1 to {STEPS_MAX} steps of at least 1 s, found {steps} of {step_s} s")
 
 
+def version_at(tariff: Tariff, local: Ints) -> Ints:
+    """Which `[[version]]` holds at each wall clock time."""
+    begins = np.array([day_number(each.valid_from) for each in tariff.file.version], dtype=np.int64)
+    return np.maximum(np.searchsorted(begins, local // DAY_MS, side="right") - 1, 0)
+
+
 def post_codes(tariff: Tariff, times_ms: Ints) -> Ints:
     """The `Post` in force at each instant (Unix milliseconds), as integers of the same shape."""
     local = local_ms(times_ms, tariff.zone)
     working = is_working_day(local, tariff.file.holidays)
-    minutes, version = minute_of_day(local), tariff.version_at(local)
+    minutes, version = minute_of_day(local), version_at(tariff, local)
     codes = np.full(local.shape, int(Post.OFF_PEAK), dtype=np.int64)
     for at in np.unique(version):
         hours = tariff.file.version[int(at)].posts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from agent.localtime import DAY_MS, Floats, Ints, date_of, local_ms
-from agent.tariff.posts import expect_steps, post_codes
+from agent.tariff.posts import expect_steps, post_codes, version_at
 from agent.tariff.tariff import Tariff, with_taxes
 
 _SLICE_S = 300  # posts change on quarters of an hour: steps that do not begin on one are cut finer
@@ -29,7 +29,7 @@ def prices_at(tariff: Tariff, times_ms: Ints) -> Floats:
     """R$/kWh with flag and taxes at each instant."""
     local = local_ms(times_ms, tariff.zone)
     table = np.array([tariff.energy_brl_kwh(at) for at in range(len(tariff.file.version))])
-    bare = table[tariff.version_at(local), post_codes(tariff, times_ms)]
+    bare = table[version_at(tariff, local), post_codes(tariff, times_ms)]
     days, at = np.unique(local // DAY_MS, return_inverse=True)
     flag = np.array([tariff.flag_brl_kwh(date_of(int(day))) for day in days])
     factor = np.array([with_taxes(1.0, tariff.tax_on(date_of(int(day)))) for day in days])

@@ -7,19 +7,16 @@ and `covers` says so, because a price for optimising must exist even when the cl
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from agent.localtime import DAY_MS, Floats, Ints, day_number, local_ms
 from agent.schema import Fault, FaultyFile, read
-from agent.tariff.calendar import STATES
-from agent.tariff.options import Flag, FlagFile, FlagPrice, TariffFile, TaxOptions
+from agent.tariff.options import STATES, Flag, FlagFile, FlagPrice, TariffFile, TaxOptions
 
 BUILT_IN = Path(__file__).parent / "tariffs"
 FLAGS = "flags"
@@ -39,10 +36,9 @@ class Tariff:
         """Where its hours and days are."""
         return ZoneInfo(self.file.timezone)
 
-    def version_at(self, local: Ints) -> Ints:
-        """Which `[[version]]` holds at each wall clock time."""
-        begins = np.array([day_number(each.valid_from) for each in self.file.version], dtype=np.int64)
-        return np.maximum(np.searchsorted(begins, local // DAY_MS, side="right") - 1, 0)
+    def version_on(self, day: date) -> int:
+        """Which `[[version]]` holds on a day."""
+        return last_begun([each.valid_from for each in self.file.version], day)
 
     def tax_on(self, day: date) -> TaxOptions:
         """The taxes of a day; none where the file has none."""
@@ -51,8 +47,8 @@ class Tariff:
 
     def covers(self, time_ms: int) -> bool:
         """Whether the file has a table of prices for this instant."""
-        first = day_number(self.file.version[0].valid_from)
-        return int(local_ms(np.array([time_ms]), self.zone)[0]) // DAY_MS >= first
+        day = datetime.fromtimestamp(time_ms / 1000, self.zone).date()
+        return day >= self.file.version[0].valid_from
 
     def flag_of(self, month: str) -> tuple[Flag, bool]:
         """The flag of a month like "2025-08", and whether it is known or only assumed."""
@@ -66,13 +62,13 @@ class Tariff:
         table = _flag_price(self.flags, day)
         return float(getattr(table, self.flag_of(f"{day:%Y-%m}")[0])) / 100
 
-    def energy_brl_kwh(self, version: int) -> Floats:
+    def energy_brl_kwh(self, version: int) -> tuple[float, ...]:
         """The price without taxes of each `Post` under one version; NaN where it has no such post."""
         energy = self.file.version[version].energy
         rows = (energy.off_peak, energy.intermediate, energy.peak)
         flat = self.file.modality == "convencional"
         chosen = [energy.off_peak if row is None and flat else row for row in rows]
-        return np.array([row.tusd_brl_kwh + row.te_brl_kwh if row else np.nan for row in chosen])
+        return tuple(row.tusd_brl_kwh + row.te_brl_kwh if row else math.nan for row in chosen)
 
 
 def last_begun(dates: Sequence[date], day: date) -> int:

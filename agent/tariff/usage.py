@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.localtime import DAY_MS, HOUR_MS, Bools, Floats, Ints, local_ms, minute_of_day
 from agent.tariff.demand import DEMAND_MS
-from agent.tariff.posts import POSTS, post_codes
+from agent.tariff.posts import POSTS, post_codes, version_at
 from agent.tariff.reactive import reactive_excess
 from agent.tariff.tariff import Tariff
 
@@ -74,7 +74,7 @@ def _add_reactive(tariff: Tariff, steps: _Steps, excess: Floats, corrected: Floa
     """Adds the excess of each hour to the day and post in which the hour begins."""
     hours = _hours(steps)
     local = steps.local[hours.first]
-    versions = tariff.version_at(local)
+    versions = version_at(tariff, local)
     for at in np.unique(versions):
         options = tariff.file.version[int(at)].reactive
         if options is None:

@@ -17,7 +17,7 @@ from agent.commands.thingsboard import groups_of
 from agent.config import load
 from agent.model import Reading
 from agent.store import Store
-from agent.store.sealing import ChunkSize
+from agent.store.chunk_table import ChunkSize
 from tests.conftest import until
 from tests.thingsboard import FakeThingsBoard
 from tests.thingsboard_http.server import PASSWORD, USER

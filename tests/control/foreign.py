@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
-from agent.control.linear import solver
 from agent.control.loop import Loop
 from agent.control.room import HORIZON, Observed, Outlook, Room, RoomSeen, Seen, Unit
 
@@ -135,7 +134,7 @@ def live(
     **limits: float,
 ) -> Week:
     """The loop decides every `every` minutes; the units of a room share one plant. Time begins in 1970."""
-    loop = Loop((Room("room", units, band_c=BAND_C, **limits),), solve=solver())
+    loop = Loop((Room("room", units, band_c=BAND_C, **limits),))
     week = Week(loop)
     on = False
     setpoints: tuple[float, ...] = (24.0,)

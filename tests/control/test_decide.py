@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from agent.control.decide import Outcome, decide
+from agent.control.grey_box import PRIOR
 from agent.control.history import History
-from agent.control.model import PRIOR, Model
-from agent.control.plan import Problem, dynamic
+from agent.control.model import Model
+from agent.control.outline import planner
+from agent.control.plan import dynamic
+from agent.control.planner import Day, Planned, Planner
 from agent.control.room import (
     HORIZON,
     Decision,
@@ -31,6 +34,9 @@ ROOM = Room("room", (Unit("ac", rated_w=1200.0),))
 MODEL = Parameters({"room": Model(tuple(PRIOR.tolist()), 1200.0, 0.0, 0.3, 0)})
 
 
+QUICK = planner(dynamic)
+
+
 def outlook(minute: int, opens_h: float = 8, closes_h: float = 18) -> Outlook:
     quarters = [(minute // 15 + at) % 96 for at in range(HORIZON)]
     occupied = tuple(opens_h * 4 <= quarter < closes_h * 4 for quarter in quarters)
@@ -47,7 +53,8 @@ class Site:
 
     def __init__(self, minute: int, *, room: Room = ROOM, parameters: Parameters = MODEL) -> None:
         self.minute, self.room, self.parameters = minute, room, parameters
-        self.state, self.solve = State(), dynamic
+        self.state = State()
+        self.planner: Planner = QUICK
 
     def once(self, observed: Observed, **changed: Any) -> tuple[Decision, ...]:
         given = {
@@ -56,7 +63,7 @@ class Site:
             "rooms": (self.room,),
             "parameters": self.parameters,
             "state": self.state,
-            "solve": self.solve,
+            "planner": self.planner,
         } | changed
         outcome = decide(MIDNIGHT + self.minute * MINUTE, observed, **given)
         self.state = outcome.state
@@ -77,7 +84,7 @@ def test_the_same_arguments_give_the_same_and_leave_the_state_alone() -> None:
         "rooms": (ROOM,),
         "parameters": MODEL,
         "state": site.state,
-        "solve": dynamic,
+        "planner": QUICK,
     }
     now_ms = MIDNIGHT + site.minute * MINUTE
     one, two = (decide(now_ms, seen(25.6), **arguments) for _ in range(2))
@@ -147,18 +154,22 @@ def wandering(minute: int) -> Observed:
     return seen(25.5 + 0.02 * (minute % 7))
 
 
-def test_a_late_solver_is_stood_in_for_and_twice_is_a_step_down_and_back() -> None:
+def nobody(_: Day) -> Planned | None:
+    return None
+
+
+@pytest.mark.parametrize("late", [planner(lambda _: None), nobody], ids=["solver", "planner"])
+def test_a_late_plan_is_done_without_and_twice_is_a_step_down_and_back(late: Planner) -> None:
     site = Site(9 * 60)
     site.run(15, wandering)
-
-    def hangs(_: Problem) -> None:
-        return None
-
-    site.solve = hangs  # type: ignore[assignment]
-    rungs = [each.rung for each in site.run(45, wandering)]
-    assert rungs[0] == Rung.OPTIMISER
-    assert rungs[-1] == Rung.OPTIMUM_START
-    site.solve = dynamic
+    before = site.state.rooms["room"].plan_load
+    site.planner = late
+    decisions = site.run(45, wandering)
+    assert decisions[0].rung == Rung.OPTIMISER
+    assert decisions[0].expected_c is not None
+    assert decisions[-1].rung == Rung.OPTIMUM_START
+    assert (site.state.rooms["room"].plan_load == before) == (late is nobody)
+    site.planner = QUICK
     assert site.run(70, wandering)[-1].rung == Rung.OPTIMISER
 
 

@@ -52,7 +52,7 @@ def test_a_minute_apart(kind: type[Foreign]) -> None:
 def test_further_apart(kind: type[Foreign], every: int) -> None:
     week = live(kind(), DAYS, every=every)
     is_sane(week)
-    assert len(week.loop.history["room"].rows) >= DAYS * 96 - 2
+    assert len(week.loop.history["room"]) >= DAYS * 96 - 2
     assert week.loop.verdicts["room"].startswith("four hours ahead"), "the days could not be read"
 
 

@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 
-from agent.control.history import COLUMNS, POWER, TEMPERATURE, History, OpenQuarter
-from agent.control.learn import AHEAD, Days, fit, foretell, powers
-from agent.control.loop import learned
-from agent.control.model import COOL1, COOL2, MEM, OUT, SIZE, memories
+from agent.control.grey_box import features, history_of, memories, outside, rows, stand_in, with_power
+from agent.control.history import (
+    COLUMNS,
+    OCCUPIED,
+    OUTDOOR,
+    POWER,
+    QUARTER,
+    SUN_W_M2,
+    TEMPERATURE,
+    History,
+    OpenQuarter,
+)
+from agent.control.learn import AHEAD, Days, fit, foretell, learned, powers
+from agent.control.model import COOL1, COOL2, LOAD_MAX, MEM, OUT, SIZE, Model, last_miss_k
 from agent.control.room import QUARTER_MS, Room, Unit
 from agent.control.state import Parameters
 
@@ -25,17 +35,17 @@ def lived(*, noise_k: float = 0.02, seed: int = 1, cooling_k: float = 1.6, bend:
         27 + 5 * np.cos((quarter / 4 - 15) / 24 * 2 * np.pi) + np.repeat(random.normal(0, 1.5, DAYS), 96)
     )
     power = np.where((quarter > 30) & (quarter < 72), random.choice([0, 400, 800, 1200], COUNT), 5.0)
-    temp, rows = 27.0, []
+    temp, found = 27.0, []
     for at in range(COUNT):
         gain = 0.25 if 32 <= quarter[at] < 72 else 0.02
         load = power[at] / 1200
         cooled_k = cooling_k * (min(load, 0.5) + bend * max(load - 0.5, 0.0))
         temp += 0.06 * (outdoor[at] - temp) + gain - cooled_k
         seen = temp + random.normal(0, noise_k)
-        rows.append(
+        found.append(
             [seen, outdoor[at], np.nan, power[at], float(32 <= quarter[at] < 72), float(quarter[at]), np.nan]
         )
-    return History(np.array(rows), 1_000_000 + COUNT)
+    return history_of(np.array(found), 1_000_000 + COUNT)
 
 
 def test_foretells_a_room_of_its_own_kind() -> None:
@@ -70,16 +80,16 @@ def test_a_bend_beyond_the_bound_does_not_make_the_rest_wrong() -> None:
     assert learned[COOL2] == pytest.approx(0.7 * learned[COOL1])
     days = Days(history, model.max_w, model.idle_w)
     starts = days.starts[days.matters]
-    missed = history.rows[starts + AHEAD, TEMPERATURE] - foretell(days, starts, learned)
+    missed = rows(history)[starts + AHEAD, TEMPERATURE] - foretell(days, starts, learned)
     assert abs(missed.mean()) < 0.05
 
 
 def test_gaps_are_dropped_and_lies_weigh_little() -> None:
     history = lived()
     random = np.random.default_rng(3)
-    history.rows[200:230, TEMPERATURE] = np.nan
-    history.rows[500:520, POWER] = np.nan
-    history.rows[random.integers(0, COUNT, 12), TEMPERATURE] += 6.0
+    rows(history)[200:230, TEMPERATURE] = np.nan
+    rows(history)[500:520, POWER] = np.nan
+    rows(history)[random.integers(0, COUNT, 12), TEMPERATURE] += 6.0
     model, verdict = fit(history, 1200.0, 0)
     assert model is not None, verdict
     assert model.learned[COOL1] == pytest.approx(1.6, rel=0.35)
@@ -87,7 +97,7 @@ def test_gaps_are_dropped_and_lies_weigh_little() -> None:
 
 def test_the_gate_refuses_noise() -> None:
     history = lived()
-    history.rows[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
+    rows(history)[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
     model, verdict = fit(history, 1200.0, 0)
     assert model is None
     assert "four hours ahead" in verdict
@@ -95,7 +105,7 @@ def test_the_gate_refuses_noise() -> None:
 
 def test_a_night_that_the_gate_refuses_keeps_the_model_and_says_so_until_one_passes() -> None:
     room, good, bad = Room("room", (Unit("ac"),)), lived(), lived()
-    bad.rows[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
+    rows(bad)[:, TEMPERATURE] = 26 + np.random.default_rng(1).normal(0, 3.0, COUNT)
     first, _ = learned((room,), {"room": good}, Parameters(), 1)
     assert (list(first.models), first.refused) == (["room"], ())
     second, _ = learned((room,), {"room": bad}, first, 2)
@@ -109,14 +119,14 @@ def test_a_night_that_the_gate_refuses_keeps_the_model_and_says_so_until_one_pas
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_too_few_days_are_refused_with_words(days: int) -> None:
     whole = lived()
-    model, verdict = fit(History(whole.rows[: days * 96], whole.last), 1200.0, 0)
+    model, verdict = fit(history_of(rows(whole)[: days * 96], whole.last), 1200.0, 0)
     assert model is None
     assert "3 needed" in verdict
 
 
 def test_a_history_of_holes_is_refused() -> None:
     history = lived()
-    history.rows[::10, TEMPERATURE] = np.nan
+    rows(history)[::10, TEMPERATURE] = np.nan
     assert fit(history, 1200.0, 0)[0] is None
 
 
@@ -142,16 +152,46 @@ def test_memories_hold_over_a_gap() -> None:
     assert memory[19, 0] > memory[19, 1] > memory[19, 2]
 
 
+def test_one_quarter_in_plain_numbers_is_what_the_arrays_say() -> None:
+    """`change_k` and `features` are the same formula, with and without sensors."""
+    random, whole = np.random.default_rng(4), rows(lived())
+    learned_ = random.uniform(0.01, 0.2, SIZE)
+    model = Model(tuple(learned_.tolist()), 1200.0, 5.0, 0.3, 0)
+    whole[::3, OUTDOOR] = np.nan
+    whole[::2, SUN_W_M2] = 400.0
+    quarter = whole[:, QUARTER].astype(np.int64)
+    outdoor_c = np.where(np.isnan(whole[:, OUTDOOR]), stand_in(quarter), whole[:, OUTDOOR])
+    fixed = outside(quarter, whole[:, OCCUPIED], outdoor_c, np.nan_to_num(whole[:, SUN_W_M2]))
+    known = with_power(fixed, np.clip((whole[:, POWER] - 5.0) / 1195.0, 0.0, LOAD_MAX))
+    for end in (400, 433, 470, 500, 777):
+        temp = whole[max(end - 384, 0) : end, TEMPERATURE]
+        row = features(known[end - 1 : end], temp[-2:-1], memories(temp[:-1])[-1:])
+        miss_k = temp[-1] - temp[-2] - (row @ learned_)[0]
+        assert last_miss_k(model, history_of(whole[:end], end)) == pytest.approx(miss_k, abs=1e-9)
+    whole[499, POWER] = np.nan
+    assert np.isnan(last_miss_k(model, history_of(whole[:500], 500)))
+    assert np.isnan(last_miss_k(model, history_of(whole[:1], 1)))
+
+
+def test_a_copy_of_a_history_does_not_grow() -> None:
+    history = lived()
+    copy = History(history.values, history.last)
+    history.add(history.last + 1, [25.0] * COLUMNS)
+    assert len(history) == len(copy) + 1
+    assert history.row(copy.last).tobytes() == copy.newest.tobytes()
+
+
 def test_a_history_is_bounded_and_fills_its_holes() -> None:
     history = History()
     row = [25.0] * (COLUMNS - 2) + [7.0, np.nan]
     history.add(10, row)
     history.add(14, row)
     history.add(14, row)
-    assert len(history.rows) == 5
-    assert np.isnan(history.rows[1:4, TEMPERATURE]).all()
+    assert len(history) == 5
+    assert np.isnan(rows(history)[1:4, TEMPERATURE]).all()
+    assert (history.row(10).tolist()[:6], history.row(14)[TEMPERATURE]) == (row[:6], 25.0)
     history.add(14 + 100_000, row)
-    assert len(history.rows) == 28 * 96
+    assert len(history) == 28 * 96
 
 
 def test_a_quarter_keeps_the_last_minutes_of_the_temperature_and_nothing_for_nothing() -> None:

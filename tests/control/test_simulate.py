@@ -8,7 +8,6 @@ import pytest
 from agent.cli import main
 from agent.control.cases import named_cases
 from agent.control.chart import svg
-from agent.control.linear import solver
 from agent.control.room import Rung
 from agent.control.simulate import Fixed, best_of, run_agent, run_fixed, searched
 
@@ -16,7 +15,7 @@ from agent.control.simulate import Fixed, best_of, run_agent, run_fixed, searche
 def test_useful_from_the_first_day_and_better_than_the_schedule() -> None:
     case = named_cases()["office"]
     fixed = run_fixed(case, 5, [Fixed(23.0)], warm_days=0)
-    agent = run_agent(case, 5, solve=solver(), warm_days=0)
+    agent = run_agent(case, 5, warm_days=0)
     assert agent.totals.cost[0] < fixed.totals.cost[0]
     assert agent.totals.discomfort_kh[0] < 1.0
     assert agent.loop is not None
@@ -25,7 +24,7 @@ def test_useful_from_the_first_day_and_better_than_the_schedule() -> None:
 
 def test_the_same_run_twice() -> None:
     case = named_cases()["small-fixed"]
-    one, two = (run_agent(case, 2, solve=solver(), warm_days=0).totals for _ in range(2))
+    one, two = (run_agent(case, 2, warm_days=0).totals for _ in range(2))
     assert (one.energy_wh, one.starts) == (two.energy_wh, two.starts)
 
 

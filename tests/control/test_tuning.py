@@ -86,6 +86,69 @@ def test_what_is_missed_at_the_limit_is_put_in_reserve() -> None:
     assert unable.reserve <= tuning.RESERVE_MAX
 
 
+DAY_MS = 86_400_000
+
+
+def warm_days(state: RoomState, count: int, late_kh: float, missed_kh: float) -> None:
+    """Occupied days of eight hours that miss so much while they begin, and later."""
+    first = round(state.week_ms / DAY_MS)
+    for at in range(first, first + count):
+        for minute in range(480):
+            asked_kh, share_h = (late_kh, 0.75) if minute < 45 else (missed_kh, 7.25)
+            temp_c = ROOM.band_c[1] + asked_kh / share_h - (0.0 if asked_kh else 1.0)
+            now_ms = at * DAY_MS + minute * MINUTE
+            tuning.daily(ROOM, state, OPEN, temp_c=temp_c, now_ms=now_ms, elapsed_s=60.0)
+        tuning.daily(ROOM, state, SHUT, temp_c=24.0, now_ms=at * DAY_MS + 480 * MINUTE, elapsed_s=60.0)
+
+
+def test_days_that_are_well_each_may_not_add_up_to_a_week_that_is_not() -> None:
+    """0.06 K.h a day is little; seven of them are more than the week may have."""
+    state = RoomState()
+    warm_days(state, 2, 0.03, 0.03)
+    before = (state.margin_k, state.extra_lead_s)
+    assert before == (RoomState().margin_k, RoomState().extra_lead_s), "one or two are no reason to cool"
+    warm_days(state, 5, 0.03, 0.03)
+    assert state.margin_k > before[0]
+    assert state.extra_lead_s > before[1]
+
+
+def test_while_the_week_is_used_up_nothing_is_loosened_and_then_it_is() -> None:
+    state = RoomState(week_kh=2 * tuning.WEEK_KH)
+    warm_days(state, 3, 0.0, 0.0)
+    assert state.margin_k == RoomState().margin_k
+    warm_days(state, 6, 0.0, 0.0)
+    assert state.margin_k < RoomState().margin_k
+
+
+def test_one_dreadful_day_is_not_paid_for_long() -> None:
+    state = RoomState()
+    warm_days(state, 1, 2.0, 5.0)
+    assert state.week_kh == 2 * tuning.WEEK_KH
+
+
+def holding(temps: list[float], opened_ms: int | None = None) -> float:
+    """The offset after these minutes at 23 °C, held since long ago; it was 0.3 K."""
+    units = {"ac": UnitState(on=True, setpoint_c=23.0, since_ms=-10_000_000, setpoint_ms=-10_000_000)}
+    state = RoomState(units=units, opened_ms=opened_ms, offset_ms=0)
+    for minute, temp_c in enumerate(temps):
+        tuning.remember(state, temp_c, minute * MINUTE)
+        tuning.follow_offset(ROOM, state, RoomSeen(power_w=Seen(500.0)), minute * MINUTE, 1000.0)
+    return state.offset_k
+
+
+def test_a_room_on_its_way_down_has_no_peak_to_learn_from() -> None:
+    falling = [26.0 - 0.05 * minute for minute in range(40)]
+    assert holding([24.0] * 40) > 0.9
+    assert holding(falling) == RoomState().offset_k
+    cycling_ = [24.0 + 0.4 * math.sin(minute / 13 * 2 * math.pi) for minute in range(40)]
+    assert holding(cycling_) > 1.2, "a unit that cycles is not falling"
+
+
+def test_what_the_head_start_answers_the_set_point_does_not() -> None:
+    assert holding([24.0] * 40, opened_ms=0) == RoomState().offset_k
+    assert holding([24.0] * 40, opened_ms=-3_600_000) > 0.9
+
+
 @pytest.mark.parametrize("metered", [True, False])
 def test_at_the_limit_only_after_twenty_minutes(metered: bool) -> None:
     state = RoomState(temps=(26.0,) * 5, units={"ac": UnitState(on=True, setpoint_c=22.0)})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.control.linear import solver
+from agent.control.planner import at_home
 from agent.control.site.record import read_only
 from agent.control.site.savings import Savings
 from agent.reports.hvac import RoomReport, hvac
@@ -23,7 +23,7 @@ FOREVER = (0, 2**53)
 
 
 async def test_rungs_starts_and_comfort_are_those_of_the_record(tmp_path: Path) -> None:
-    place = Place(tmp_path, [room_options()], solve=solver())
+    place = Place(tmp_path, [room_options()], planner=at_home)
     async with place.control() as control, dispatching(place):
         decisions = await place.minutes(control, 120)
     with closing(read_only(tmp_path / "control.db")) as record:

@@ -8,7 +8,7 @@ import pytest
 from agent.model import Reading
 from agent.store import Store, StoreOptions
 from agent.store.budget import between
-from agent.store.sealing import ChunkSize
+from agent.store.chunk_table import ChunkSize
 from tests.conftest import group_of
 
 WIDE = [group_of("a", 100), group_of("b", 100)]

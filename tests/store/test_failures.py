@@ -19,7 +19,7 @@ from agent.commands.store import backup_command, restore_command, salvage_comman
 from agent.model import Reading
 from agent.store import Store, StoreOptions, layout
 from agent.store.backup import back_up, check, restore
-from agent.store.sealing import ChunkSize
+from agent.store.chunk_table import ChunkSize
 from tests.conftest import group_of, until
 from tests.store.test_sealing import GROUPS, bits, everything, filled, some
 

@@ -14,9 +14,9 @@ import pytest
 
 from agent.model import Reading
 from agent.store import Store
+from agent.store.chunk_table import ChunkSize
 from agent.store.ledger import HOUR_MS
 from agent.store.onlooker import Onlooker
-from agent.store.sealing import ChunkSize
 from tests.conftest import group_of
 
 METER, OTHER = group_of("meter"), group_of("other")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agent.model import Reading
 from agent.store import Store
+from agent.store.chunk_table import ChunkSize
 from agent.store.ledger import HOUR_MS
 from agent.store.requeue import APART_MAX, requeue
-from agent.store.sealing import ChunkSize
 from tests.conftest import group_of
 
 METER, OTHER = group_of("meter"), group_of("other")

@@ -13,8 +13,8 @@ import pytest
 
 from agent.model import NAN, Quality, Reading
 from agent.store import Store
+from agent.store.chunk_table import ChunkSize
 from agent.store.columns import Floats
-from agent.store.sealing import ChunkSize
 from tests.conftest import group_of
 
 GROUPS = [group_of("a", 3), group_of("b", 1), group_of("c", 2)]
@@ -178,6 +178,7 @@ from tests.store.test_sealing import GROUPS, SIZE, some
 async def main():
     async with Store(Path(sys.argv[1]), chunk_size=SIZE) as store:
         await store.register(GROUPS)
+        await store.disk.packer("worker:ready")
         async def seal():
             while True:
                 await store.upkeep.seal()

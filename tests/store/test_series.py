@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from agent.store import Store, series
+from agent.store.chunk_table import ChunkSize
 from agent.store.log_part import LogPart
 from agent.store.moment import Moment
-from agent.store.sealing import ChunkSize
 from agent.store.series import Columns
 from tests.store.test_sealing import ALL, GROUPS, SIZE, bits, filled, some
 

@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.tariff import (
-    bill,
-    demand_cost_brl,
-    demand_terms,
-    forecast_bill,
-    joined,
-    prices,
-    reactive_excess,
-    usage,
-)
+from agent.tariff.bill import bill, forecast_bill
+from agent.tariff.demand import demand_cost_brl, demand_terms
+from agent.tariff.prices import prices
+from agent.tariff.reactive import reactive_excess
+from agent.tariff.usage import joined, usage
 from tests.tariff.files import AZUL, BRANCA, FLAT, VERDE, at, quarters, tariff
 from tests.tariff.test_prices import FLAGS
 

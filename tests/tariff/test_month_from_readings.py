@@ -9,7 +9,8 @@ import pytest
 
 from agent.analysis.power_quality.aggregate import DEMAND_MS, Intervals, aggregate, close, joined, on_grid
 from agent.localtime import month_ms
-from agent.tariff import bill, usage
+from agent.tariff.bill import bill
+from agent.tariff.usage import usage
 from tests.tariff.files import SAO_PAULO, VERDE, at, tariff
 
 

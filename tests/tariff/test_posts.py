@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from agent.localtime import day_ms, hour_of_week, local_ms, midnight_ms, month_ms
-from agent.tariff import Post, post_codes
+from agent.tariff.brazil import holidays
 from agent.tariff.calendar import holiday_dates
-from agent.tariff.options import HolidayOptions
+from agent.tariff.options import STATES, HolidayOptions
+from agent.tariff.posts import Post, post_codes
 from tests.tariff.files import BRANCA, FLAT, SAO_PAULO, VERDE, at, quarters, tariff
 
 # What has no peak in 2026, written from the calendar, not from the package that is tested.
@@ -150,3 +151,7 @@ def test_months_and_midnights() -> None:
     skipped = datetime.fromtimestamp(midnight_ms(date(2018, 11, 4), SAO_PAULO) / 1000, SAO_PAULO)
     assert (skipped.hour, (skipped - timedelta(milliseconds=1)).day) == (1, 4)
     assert local_ms(np.array([], dtype=np.int64), SAO_PAULO).size == 0
+
+
+def test_the_states_are_those_whose_holidays_are_known() -> None:
+    assert set(holidays.country_holidays("BR").subdivisions) == STATES

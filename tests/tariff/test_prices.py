@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.tariff import demand_terms, prices
+from agent.tariff.demand import demand_terms
+from agent.tariff.prices import prices
 from tests.tariff.files import BRANCA, FLAT, at, tariff
 
 FLAGS = """

@@ -8,8 +8,8 @@ import pytest
 
 from agent.model import Reading
 from agent.store import Store
+from agent.store.chunk_table import ChunkSize
 from agent.store.progress import Span
-from agent.store.sealing import ChunkSize
 from agent.uplink.reader import Reader
 from tests.conftest import group_of
 

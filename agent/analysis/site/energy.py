@@ -17,7 +17,11 @@ from agent.analysis.site.book import HALF_MS, Book
 from agent.analysis.site.plan import MeterPlan
 from agent.analysis.site.scene import Scene
 from agent.localtime import HOUR_MS, Floats, Ints, month_ms
-from agent.tariff import POSTS, Bill, Tariff, Usage, bill, demand_terms, forecast_bill, usage
+from agent.tariff import Tariff
+from agent.tariff.bill import Bill, bill, forecast_bill
+from agent.tariff.demand import demand_terms
+from agent.tariff.posts import POSTS
+from agent.tariff.usage import Usage, usage
 
 SHARE_MIN = 0.5  # of a quarter's readings: fewer are no mean of it
 QUARTERS_PER_H = HOUR_MS // DEMAND_MS

@@ -1,6 +1,7 @@
 """The running control of a site: around the pure core of `agent.control`, its config, clock, files and doors.
 
-`SiteControl` is what the service opens and runs. numpy comes with it: import it only where there are rooms.
+`SiteControl` is what the service opens and runs. Nothing here loads numpy in the agent's own process: what
+needs it (plans, learning, holidays, tariffs) is done in a child while it is needed (`aside`).
 """
 
 from agent.control.site.rests import Rests

@@ -1,19 +1,12 @@
-"""When rooms are occupied: hours by the weekday, on the site's wall clock, as quarters for an outlook."""
+"""When rooms are occupied: hours by the weekday, on the site's wall clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Protocol
 
-import numpy as np
-
 from agent.control.options import RoomOptions
-from agent.control.room import HORIZON, QUARTER_MS
-from agent.localtime import DAY_MS, Ints, date_of, local_ms, minute_of_day, weekday
-from agent.tariff.calendar import holiday_dates
-from agent.tariff.options import HolidayOptions
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Quarters = frozenset[int]
@@ -65,22 +58,3 @@ def _between(start: str, end: str) -> Quarters:
 def _minutes(clock: str) -> int:
     hours, minutes = clock.split(":")
     return int(hours) * 60 + int(minutes)
-
-
-def ahead_ms(now_ms: int) -> Ints:
-    """When each of the next `HORIZON` quarters begins, the running one first."""
-    first_ms = now_ms // QUARTER_MS * QUARTER_MS
-    return np.asarray(first_ms + np.arange(HORIZON, dtype=np.int64) * QUARTER_MS)
-
-
-def occupied(calendar: Calendar, times_ms: Ints, zone: tzinfo, free: HolidayOptions) -> tuple[bool, ...]:
-    """Whether the room is occupied at each of `times_ms` (Unix ms)."""
-    local = local_ms(times_ms, zone)
-    quarters = (minute_of_day(local) // 15).tolist()
-    kinds = zip((local // DAY_MS).tolist(), weekday(local).tolist(), quarters, strict=True)
-    return tuple(quarter in _of_day(calendar, day, week, free) for day, week, quarter in kinds)
-
-
-def _of_day(calendar: Calendar, day: int, week: int, free: HolidayOptions) -> Quarters:
-    on = date_of(day)
-    return calendar.holidays if on in holiday_dates(free, on.year) else calendar.days[week]

@@ -19,6 +19,7 @@ from agent.control.loop import Loop
 from agent.control.room import Decision, Observed, Outlook
 from agent.control.site.record import Cycle, Record, row_bytes
 from agent.control.site.site_load import SiteLoad
+from agent.control.site.timed import Outcome
 from agent.supervise import Episode
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,13 @@ Kept = tuple[dict[str, Any], dict[str, History]]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a cycle was made of, and what came of it. `solved`: the solver was in time, call by call."""
+    """What a cycle was made of, and what came of it. `solved`: what came of each question to the planner."""
 
     now_ms: int
     observed: Observed
     outlook: Mapping[str, Outlook]
     decisions: tuple[Decision, ...]
-    solved: tuple[bool, ...]
+    solved: tuple[Outcome, ...]
 
 
 class Keeper:
@@ -124,7 +125,7 @@ class Keeper:
     def _new_quarters(self, loop: Loop) -> list[tuple[str, int, bytes]]:
         found = []
         for name, history in loop.history.items():
-            first = max(self._numbers.get(name, -1) + 1, history.last - len(history.rows) + 1)
+            first = max(self._numbers.get(name, -1) + 1, history.last - len(history) + 1)
             found += [(name, each, row_bytes(history, each)) for each in range(first, history.last + 1)]
         return found
 

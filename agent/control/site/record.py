@@ -1,7 +1,7 @@
 """Every decision with what it was made of, in a file of its own: `control.db`, bounded by age and size.
 
 Rules.
-1. One row per cycle holds what was seen, what was decided, and how the solver did; outlooks, which change
+1. One row per cycle holds what was seen, what was decided, and how the planner did; outlooks, which change
    once a quarter, stand apart. With the `begin` before it (rooms, state, parameters, open quarters) and the
    closed quarters, any stretch can be run again bit for bit.
 2. `memory` is what the next process begins with. It is written in the transaction of the cycle it belongs to.
@@ -13,6 +13,7 @@ Calls block; make them in a thread.
 from __future__ import annotations
 
 import sqlite3
+import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,14 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import orjson
 
-from agent.control.history import DAYS_MAX, History
+from agent.control.history import COLUMNS, DAYS_MAX, History
 from agent.control.room import QUARTERS_PER_DAY
 from agent.database import move_aside
 
 DAY_MS = 86_400_000
+ROW = f"<{COLUMNS}d"
 BUSY_S = 5.0
 TRIM_SHARE = 0.05
 PAGES_VACUUMED = 500
@@ -45,16 +46,15 @@ CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, data BLOB);
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What one cycle was made of and what came of it, as JSON. `solved`: for each call of the solver,
-    whether it
-    was in time; `begin`, `outlook`: the row numbers of those."""
+    """What one cycle was made of and what came of it, as JSON. `solved`: what came of each question to the
+    planner (`timed.Outcome`); `begin`, `outlook`: the row numbers of those."""
 
     time_ms: int
     begin: int
     observed: Mapping[str, Any]
     outlook: Mapping[str, Any]
     decisions: list[dict[str, Any]]
-    solved: tuple[bool, ...] = ()
+    solved: tuple[int, ...] = ()
 
 
 @dataclass
@@ -193,7 +193,7 @@ class Record:
                 ).fetchall()
             history = History()
             for number, row in rows:
-                history.add(number, np.frombuffer(row, dtype="<f8").tolist())
+                history.add(number, struct.unpack(ROW, row))
             if rows:
                 found[room] = history
         return found
@@ -284,11 +284,11 @@ def read_only(file: Path) -> Record:
 
 def row_bytes(history: History, number: int) -> bytes:
     """The row of that quarter as the table keeps it."""
-    return np.asarray(history.rows[number - history.last - 1], dtype="<f8").tobytes()
+    return struct.pack(ROW, *history.row(number))
 
 
 def packed(data: object) -> bytes:
-    return zlib.compress(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY), 1)
+    return zlib.compress(orjson.dumps(data), 1)
 
 
 def unpacked(data: bytes) -> Any:
@@ -298,8 +298,7 @@ def unpacked(data: bytes) -> Any:
 def _cycle(row: tuple[int, int, int, int, bytes], outlook: Mapping[str, Any]) -> Cycle:
     _, time_ms, begin, _, data = row
     found = unpacked(data)
-    solved = tuple(map(bool, found["solved"]))
-    return Cycle(time_ms, begin, found["observed"], outlook, found["decisions"], solved)
+    return Cycle(time_ms, begin, found["observed"], outlook, found["decisions"], tuple(found["solved"]))
 
 
 __all__ = ["Cycle", "Record", "packed", "read_only", "row_bytes", "unpacked"]

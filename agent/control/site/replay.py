@@ -2,7 +2,7 @@
 
 Rules: a stretch begins at the `begin` before it, since state and open quarters grow from there; where the
 agent began anew (a restart, a night's learning, a setting), so does the replay. A solver that was late then
-is late now.
+is late now, a planner that said nothing says nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import orjson
 from pydantic import TypeAdapter
 
 from agent.control.loop import Loop
-from agent.control.plan import Solve
+from agent.control.outline import planner as planner_by
+from agent.control.planner import Planner, at_home
 from agent.control.room import Observed, Outlook, Room
 from agent.control.site.record import Cycle, Record
 from agent.control.site.timed import Again
@@ -50,11 +51,11 @@ def replay(
     record: Record,
     from_ms: int,
     to_ms: int,
-    solve: Solve,
+    planner: Planner = at_home,
     tell: Callable[[Difference], None] = lambda _: None,
 ) -> Replayed:
     """Run the cycles of `from_ms` <= time < `to_ms` again; `tell` hears of the first differences."""
-    found, again = Replayed(), Again(solve)
+    found, again = Replayed(), Again(planner, planner_by(lambda _: None))
     for cycle, loop in _looped(record, from_ms, to_ms, again):
         if loop is None:
             found.skipped += cycle.time_ms >= from_ms
@@ -67,21 +68,23 @@ def replay(
     return found
 
 
-def _looped(record: Record, from_ms: int, to_ms: int, solve: Solve) -> Iterator[tuple[Cycle, Loop | None]]:
+def _looped(
+    record: Record, from_ms: int, to_ms: int, planner: Planner
+) -> Iterator[tuple[Cycle, Loop | None]]:
     """Each cycle with the loop it belongs to, from the begin before `from_ms` on."""
     loop: Loop | None = None
     at = 0
     for cycle in record.cycles(record.begin_before(from_ms), to_ms):
         if cycle.begin != at:
-            at, loop = cycle.begin, _begun(record, cycle.begin, solve)
+            at, loop = cycle.begin, _begun(record, cycle.begin, planner)
         yield cycle, loop
 
 
-def _begun(record: Record, number: int, solve: Solve) -> Loop | None:
+def _begun(record: Record, number: int, planner: Planner) -> Loop | None:
     begin = record.begin_of(number)
     if begin is None:
         return None
-    loop = Loop(ROOMS.validate_python(begin["rooms"]), solve, learns=False)
+    loop = Loop(ROOMS.validate_python(begin["rooms"]), planner, learns=False)
     loop.restore(begin["loop"], record.histories(begin["lasts"]))
     return loop
 
@@ -101,4 +104,4 @@ def _compare(
 
 
 def _json(data: object) -> bytes:
-    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(data)

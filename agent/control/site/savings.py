@@ -13,22 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.control.forecast import stand_in
+from agent.control.grey_box import FOLLOW, Floats, features, memories, outside, rows, stand_in
 from agent.control.history import OCCUPIED, OUTDOOR, POWER, QUARTER, SUN_W_M2, TEMPERATURE, History
 from agent.control.model import (
     COOL1,
     COOL2,
     COOL_OUT,
-    FOLLOW,
     KNEE,
     OUT_REFERENCE_C,
-    Floats,
     Model,
-    features,
-    memories,
-    outside,
 )
-from agent.control.room import QUARTER_MS, QUARTERS_PER_DAY, Room
+from agent.control.room import QUARTERS_PER_DAY, Room
 
 QUARTER_H = 0.25
 DAYS_MIN = 3
@@ -59,16 +54,10 @@ class Savings:
         return self.baseline_brl - self.actual_brl
 
 
-def times_ms(history: History) -> NDArray[np.int64]:
-    """When each row begins, Unix ms."""
-    count = len(history.rows)
-    return np.asarray((history.last - count + 1 + np.arange(count, dtype=np.int64)) * QUARTER_MS)
-
-
 def savings(room: Room, model: Model, history: History, price: Floats) -> Savings | None:
     """`price`: R$/kWh of each row. None with fewer than `DAYS_MIN` whole days."""
-    rows = history.rows
-    temp, power = rows[:, TEMPERATURE], np.maximum(rows[:, POWER] - model.idle_w, 0.0)
+    table = rows(history)
+    temp, power = table[:, TEMPERATURE], np.maximum(table[:, POWER] - model.idle_w, 0.0)
     known = ~np.isnan(temp) & ~np.isnan(power)
     days = _whole_days(history, known)
     if len(days) < DAYS_MIN:
@@ -94,13 +83,13 @@ def savings(room: Room, model: Model, history: History, price: Floats) -> Saving
         float(by_day[:, 3].sum()),
         brl,
         brl_sure,
-        _missed_kh(room, rows[scored, OCCUPIED], temp[scored]),
-        _missed_kh(room, rows[scored, OCCUPIED], baseline_c[scored]),
+        _missed_kh(room, table[scored, OCCUPIED], temp[scored]),
+        _missed_kh(room, table[scored, OCCUPIED], baseline_c[scored]),
     )
 
 
 def _whole_days(history: History, known: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    starts = np.flatnonzero(history.rows[:, QUARTER] == 0)
+    starts = np.flatnonzero(rows(history)[:, QUARTER] == 0)
     found = [start + np.arange(QUARTERS_PER_DAY) for start in starts]
     return [day for day in found if day[-1] < len(known) and known[day].all()]
 
@@ -138,19 +127,19 @@ class _Grey:
     """The learned room along its history."""
 
     def __init__(self, room: Room, model: Model, history: History) -> None:
-        rows = history.rows
+        table = rows(history)
         self.room, self.max_w = room, model.max_w - model.idle_w
         self.learned = np.array(model.learned)
-        self.temp = rows[:, TEMPERATURE]
-        quarter = rows[:, QUARTER].astype(np.int64)
-        outdoor = rows[:, OUTDOOR]
+        self.temp = table[:, TEMPERATURE]
+        quarter = table[:, QUARTER].astype(np.int64)
+        outdoor = table[:, OUTDOOR]
         if np.isnan(outdoor).all():
             outdoor = stand_in(quarter)
-        self.free = outside(quarter, rows[:, OCCUPIED], outdoor, np.nan_to_num(rows[:, SUN_W_M2]))
+        self.free = outside(quarter, table[:, OCCUPIED], outdoor, np.nan_to_num(table[:, SUN_W_M2]))
         less = self.learned[COOL_OUT] * (outdoor - OUT_REFERENCE_C) / 10
         self.cool1 = np.maximum(self.learned[COOL1] - less, COOLING_MIN_K)
         self.cool2 = np.maximum(self.learned[COOL2] - less, COOLING_MIN_K)
-        self.occupied = rows[:, OCCUPIED] > 0
+        self.occupied = table[:, OCCUPIED] > 0
         self.knee = KNEE if any(unit.inverter for unit in room.units) else 1.0
 
     def explained(self) -> Floats:

@@ -1,8 +1,8 @@
 """The running loop: every cycle it freezes what is seen, decides in a thread, commands, publishes, records.
 
 Rules.
-1. The event loop never waits for it: deciding, learning and the file are in threads; a solver that hangs is
-   left behind (`timed`).
+1. The event loop never waits for it: deciding and the file are in threads, what needs numpy is in a child
+   (plans and the almanac `aside`, learning by night); a planner that hangs is left behind (`timed`).
 2. A cycle that has begun is finished before the next; what holds (rooms, tariff, parameters) changes only
    between cycles.
 3. What the record cannot take is lost for replay, not for control.
@@ -13,22 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from agent.control.apart import Apart
+from agent.apart import Apart
 from agent.control.history import History
-from agent.control.loop import Loop, learned
+from agent.control.loop import Loop
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
-from agent.control.plan import Solve
-from agent.control.room import Decision, Observed, Outlook, Rung
+from agent.control.planner import Planner
+from agent.control.room import Decision, Observed, Outlook, Room, Rung
+from agent.control.site.aside import Aside
 from agent.control.site.keeper import Keeper, Made
 from agent.control.site.orders import Orders
 from agent.control.site.outlooks import Outlooks
@@ -43,10 +44,8 @@ from agent.control.site.timed import Timed
 from agent.control.site.wanted import Wanted
 from agent.control.wishes import opens_in_s
 from agent.dispatch import Dispatch
-from agent.localtime import DAY_MS, HOUR_MS, local_ms
 from agent.model import Group, Reading
 from agent.supervise import Episode
-from agent.tariff.options import HolidayOptions
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,9 @@ RECORD_FILE = "control.db"
 NIGHT_H = 2
 NIGHT_CHECK_S = 60.0
 STUCK_CYCLES = 5
-PLANS_S_MAX = 30.0  # with the start of the process that makes them
+PLANS_S_MAX = 35.0  # with the start of the process that makes them
+LEARN_S_MAX, LEARN_NICE = 600.0, 5
+LEARNED = "agent.control.learn:learned"
 FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
 AHEAD_S = 5400.0
 
@@ -83,7 +84,7 @@ class _Now:
     """The last cycle, for whoever asks."""
 
     time_ms: int = 0
-    done_s: float = -np.inf
+    done_s: float = -math.inf
     decisions: tuple[Decision, ...] = ()
     outlook: Mapping[str, Outlook] = field(default_factory=dict)
     manual: frozenset[str] = frozenset()
@@ -102,16 +103,15 @@ class SiteControl:
         data_dir: Path,
         doors: Doors,
         tariff_folders: Sequence[Path] = (),
-        solve: Solve | None = None,
+        planner: Planner | None = None,
     ) -> None:
         self._options, self._rooms, self._doors = control, rooms, doors
         self._zone = ZoneInfo(timezone)
-        self._wanted = Wanted(rooms, control, tariff, tariff_folders)
-        free = HolidayOptions(state=control.holiday_state, extra=control.holidays_extra)
-        self._outlooks = Outlooks(self._wanted.terms(), self._zone, free)
-        self._apart = Apart()
-        self._solver = Timed(solve) if solve else Timed(self._apart, PLANS_S_MAX)
-        self._loop = Loop(self._wanted.rooms(), self._solver, learns=False)
+        self._wanted = Wanted(rooms, control, tariff, timezone, tariff_folders)
+        self._aside, self._nightly = Aside(), Apart(LEARN_S_MAX, nice=LEARN_NICE)
+        self._outlooks = Outlooks(self._wanted.terms(), self._aside.almanac)
+        self._planner = Timed(planner) if planner else Timed(self._aside.plan, PLANS_S_MAX)
+        self._loop = Loop(self._wanted.rooms(), self._planner, learns=False)
         self._groups = groups_of(rooms, control.cycle_s)
         self._sight = Sight(doors.groups, doors.latest, points_of(rooms, control))
         self._remotes = Remotes(rooms, doors.dispatch, control.remote_hold_min * 60.0)
@@ -154,7 +154,7 @@ class SiteControl:
     def troubles(self) -> list[str]:
         """Why control is not well, in words; none if it is."""
         late_s = self._doors.monotonic() - self._now.done_s
-        stuck = np.isfinite(late_s) and late_s > STUCK_CYCLES * self._options.cycle_s + 30
+        stuck = math.isfinite(late_s) and late_s > STUCK_CYCLES * self._options.cycle_s + 30
         return [f"control has not decided for {late_s:.0f} s"] if stuck else []
 
     # ---------------------------------------------------------------- life
@@ -168,6 +168,7 @@ class SiteControl:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._nightly.rest()
         for own in self._own.values():
             await own.close()
         async with self._turn:
@@ -180,7 +181,7 @@ class SiteControl:
             self._learned_day = int(memory["learned_day"])
         except (KeyError, TypeError, ValueError) as error:
             log.warning("control: what an earlier version kept cannot be used (%r): it learns anew", error)
-            self._loop = Loop(self._loop.rooms, self._solver, learns=False)
+            self._loop = Loop(self._loop.rooms, self._planner, learns=False)
             return
         self._tell_rests(round(self._doors.now_s() * 1000))
 
@@ -234,23 +235,26 @@ class SiteControl:
         now_ms, now_s = round(self._doors.now_s() * 1000), self._doors.monotonic()
         self._take_over()
         await self._keeper.begin(now_ms, self._loop)
-        observed = await self._see(now_ms, now_s)
-        outlook, decisions = await self._decided(now_ms, observed)
+        observed = self._see(now_ms, now_s)
+        outlook = await asyncio.to_thread(self._look_ahead, now_ms, observed)
+        if self._own:
+            observed = await self._with_own_wishes(now_ms, observed, outlook)
+        decisions = await self._decided(now_ms, observed, outlook)
         self._orders.give(decisions)
         self._say(decisions)
         manual = frozenset(name for name, seen in observed.rooms.items() if seen.manual)
         self._now = _Now(now_ms, self._doors.monotonic(), decisions, outlook, manual)
         self._doors.publish(readings_of(self._rooms, self._groups, decisions, outlook, now_ms))
-        made = Made(now_ms, observed, outlook, decisions, tuple(self._solver.outcomes))
+        made = Made(now_ms, observed, outlook, decisions, tuple(self._planner.outcomes))
         await self._keeper.keep(made, self._loop, self._outlooks.load, self._learned_day)
         return decisions
 
-    async def _see(self, now_ms: int, now_s: float) -> Observed:
+    def _see(self, now_ms: int, now_s: float) -> Observed:
         seen = self._sight.look(now_ms, now_s)
         for unit in self._remotes.notice(seen, now_s):
             log.info("control of %s: set by hand, left alone for %d min", unit, self._options.remote_hold_min)
         unit_points = [unit.on_point for room in self._rooms for unit in room.unit]
-        observed = observed_of(
+        return observed_of(
             self._rooms,
             self._options,
             seen,
@@ -258,12 +262,16 @@ class SiteControl:
             certain=self._doors.certain(),
             powered_s=self._powered.powered_s(seen, unit_points, now_s),
         ).clean()
-        self._note_site(now_ms, observed)
-        return await self._with_own_wishes(now_ms, observed) if self._own else observed
 
-    async def _with_own_wishes(self, now_ms: int, observed: Observed) -> Observed:
+    def _look_ahead(self, now_ms: int, observed: Observed) -> dict[str, Outlook]:
+        """In a thread: once a day a child looks it up."""
+        self._note_site(now_ms, observed)
+        return self._outlooks.at(now_ms)
+
+    async def _with_own_wishes(
+        self, now_ms: int, observed: Observed, outlook: Mapping[str, Outlook]
+    ) -> Observed:
         """All own controllers at once: they have the same time."""
-        outlook = await asyncio.to_thread(self._outlooks.at, now_ms)
         rooms = dict(observed.rooms)
         wishes = await asyncio.gather(
             *(own.wish(now_ms, rooms[room], outlook[room]) for room, own in self._own.items())
@@ -281,26 +289,25 @@ class SiteControl:
         self._outlooks.sample(now_ms, site.value, rooms_w)
 
     async def _decided(
-        self, now_ms: int, observed: Observed
-    ) -> tuple[dict[str, Outlook], tuple[Decision, ...]]:
+        self, now_ms: int, observed: Observed, outlook: Mapping[str, Outlook]
+    ) -> tuple[Decision, ...]:
         """What nobody foresaw costs what was tuned and learned, not the loop, which keeps its history."""
         try:
-            return await asyncio.to_thread(self._think, now_ms, observed)
+            return await asyncio.to_thread(self._think, now_ms, observed, outlook)
         except Exception:
             log.exception("control: a decision failed; it begins anew from what was measured")
-        self._loop = Loop(self._loop.rooms, self._solver, history=self._loop.history, learns=False)
+        self._loop = Loop(self._loop.rooms, self._planner, history=self._loop.history, learns=False)
         self._keeper.anew()
         await self._keeper.begin(now_ms, self._loop)
-        return await asyncio.to_thread(self._think, now_ms, observed)
+        return await asyncio.to_thread(self._think, now_ms, observed, outlook)
 
-    def _think(self, now_ms: int, observed: Observed) -> tuple[dict[str, Outlook], tuple[Decision, ...]]:
-        """In a thread: numpy and the solver take as long as they take."""
-        outlook = self._outlooks.at(now_ms)
-        self._solver.reset()
+    def _think(self, now_ms: int, observed: Observed, outlook: Mapping[str, Outlook]) -> tuple[Decision, ...]:
+        """In a thread: planning takes as long as it takes."""
+        self._planner.reset()
         try:
-            return outlook, self._loop.cycle(now_ms, observed, outlook)
+            return self._loop.cycle(now_ms, observed, outlook)
         finally:
-            self._apart.rest()
+            self._aside.rest()
 
     def _say(self, decisions: Sequence[Decision]) -> None:
         before = {(each.room, each.unit): each.rung for each in self._now.decisions}
@@ -336,23 +343,30 @@ class SiteControl:
 
     def _night_of(self, now_ms: int) -> int:
         """The number of the local day that begins at two in the morning."""
-        local = int(local_ms(np.array([now_ms]), self._zone)[0])
-        return (local - NIGHT_H * HOUR_MS) // DAY_MS
+        return (datetime.fromtimestamp(now_ms / 1000, self._zone) - timedelta(hours=NIGHT_H)).toordinal()
 
     async def learn(self, now_ms: int) -> None:
-        """Fit every room, one after the other, beside the cycles; what is accepted holds from the next one
-        on."""
-        for room in self._loop.rooms:
-            histories = self._loop.histories()
-            parameters, verdicts = await asyncio.to_thread(
-                learned, (room,), histories, self._loop.parameters, now_ms
-            )
-            async with self._turn:
-                self._loop.verdicts |= verdicts
-                self._loop.parameters = parameters
-                self._keeper.anew()
-            for name, verdict in verdicts.items():
-                log.info("control of %s: learned by night: %s", name, verdict)
+        """Fit every room in a child, one after the other, beside the cycles; what is accepted holds from the
+        next one on."""
+        try:
+            for room in self._loop.rooms:
+                await self._learn(room, now_ms)
+        finally:
+            await asyncio.to_thread(self._nightly.rest)
+
+    async def _learn(self, room: Room, now_ms: int) -> None:
+        history = self._loop.histories().get(room.id)
+        if history is None:
+            return
+        parameters, verdicts = await asyncio.to_thread(
+            self._nightly, LEARNED, (room,), {room.id: history}, self._loop.parameters, now_ms
+        )
+        async with self._turn:
+            self._loop.verdicts |= verdicts
+            self._loop.parameters = parameters
+            self._keeper.anew()
+        for name, verdict in verdicts.items():
+            log.info("control of %s: learned by night: %s", name, verdict)
 
     # ---------------------------------------------------------------- the end
 

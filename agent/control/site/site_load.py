@@ -6,7 +6,7 @@ apart from others. A quarter that nobody measured stays unknown. Plain numbers, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class SiteLoad:
             self.others_w[self.slot] = new_w if old_w is None else old_w + SHARE * (new_w - old_w)
         self.site_sum_w, self.others_sum_w, self.samples = 0.0, 0.0, 0
 
-    def ahead_w(self, slots: list[int]) -> tuple[float, ...] | None:
+    def ahead_w(self, slots: Sequence[int]) -> tuple[float, ...] | None:
         """What is expected at these slots; None if nothing is known. A hole is the mean of what is known."""
         known = [each for each in self.others_w if each is not None]
         if not known:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions, room_of
 from agent.control.room import Room
 from agent.control.site.calendar import Calendar, of_room, of_spans
 from agent.control.site.outlooks import Terms
 from agent.schema import FaultyFile
-from agent.tariff import Tariff, load
+
+if TYPE_CHECKING:
+    from agent.tariff import Tariff
 
 SAFE_BELOW_K = 1.0
 
@@ -28,11 +31,13 @@ class Wanted:
         rooms: Sequence[RoomOptions],
         control: ControlOptions,
         tariff: TariffOptions,
+        timezone: str,
         folders: Sequence[Path] = (),
     ) -> None:
+        self._zone = ZoneInfo(timezone)
         self._rooms, self._control, self._tariff_options, self._folders = rooms, control, tariff, folders
-        self._own_tariff = load(tariff.id, folders) if tariff.id else None
-        self._tariff: Tariff | None = self._own_tariff
+        self._own_tariff = _tariff(tariff.id, folders) if tariff.id else None
+        self._tariff = self._own_tariff
         self._comfort: Mapping[str, Any] = {}
         self._schedule: Sequence[Any] | None = None
         self._limit_w: float | None = None
@@ -61,6 +66,9 @@ class Wanted:
             self._tariff,
             self._tariff_options.price_brl_kwh,
             min((each for each in limits_w if each is not None), default=None),
+            self._zone,
+            self._control.holiday_state,
+            tuple(self._control.holidays_extra),
         )
 
     def _with_band(self, room: RoomOptions) -> RoomOptions:
@@ -93,7 +101,7 @@ class Wanted:
 
     def _set_tariff(self, tariff_id: str | None) -> None:
         try:
-            self._tariff = self._own_tariff if tariff_id is None else load(tariff_id, self._folders)
+            self._tariff = self._own_tariff if tariff_id is None else _tariff(tariff_id, self._folders)
         except FaultyFile as faulty:
             raise ValueError(str(faulty)) from faulty
         self.revision += 1
@@ -101,3 +109,9 @@ class Wanted:
     def _set_limits(self, limits: Any) -> None:
         self._limit_w = None if limits is None else limits.demand_w
         self.revision += 1
+
+
+def _tariff(tariff_id: str, folders: Sequence[Path]) -> Tariff:
+    from agent.tariff import load  # noqa: PLC0415 - only where there is one
+
+    return load(tariff_id, folders)

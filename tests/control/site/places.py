@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.control.options import ControlOptions, RoomOptions, TariffOptions
-from agent.control.plan import Solve, dynamic
+from agent.control.planner import Day, Planned, Planner
 from agent.control.room import Decision
 from agent.control.site import Doors, Rests, SiteControl
 from agent.dispatch import Dispatch
@@ -51,14 +51,23 @@ def room_options(*, fan: float | None = None, **changed: Any) -> RoomOptions:
     return RoomOptions.model_validate(table | changed)
 
 
+def quick(day: Day) -> Planned | None:
+    """By the dynamic programme, in this process."""
+    from agent.control.outline import planner
+    from agent.control.plan import dynamic
+
+    return planner(dynamic)(day)
+
+
 @dataclass
 class Place:
-    """`now_s` is the only clock; `written` what reached the unit, which then says so unless `deaf`."""
+    """`planner`: None for that of the site; `now_s` is the only clock; `written` what reached the unit, which
+    then says so unless `deaf`."""
 
     folder: Path
     rooms: Sequence[RoomOptions]
     options: ControlOptions = field(default_factory=ControlOptions)
-    solve: Solve = dynamic
+    planner: Planner | None = quick
     now_s: float = MONDAY_S + 10 * HOUR_S
     certain: bool = True
     deaf: bool = False
@@ -96,7 +105,7 @@ class Place:
             TariffOptions(),
             timezone="America/Sao_Paulo",
             data_dir=self.folder,
-            solve=self.solve,
+            planner=self.planner,
             doors=Doors(
                 self.dispatch,
                 self.hub.groups,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.control.linear import solver
-from agent.control.plan import Plan, Problem
+from agent.control.outline import planned, planner
 from agent.control.site.record import Record, packed, read_only, unpacked
 from agent.control.site.replay import Difference, Replayed, replay
 from tests.control.site.places import HOUR_S, MONDAY_S, Place, dispatching, room_options
@@ -19,7 +18,7 @@ FOREVER_MS = 2**53
 def replayed(place: Place, from_ms: int = 0, tell: list[Difference] | None = None) -> Replayed:
     record = read_only(place.folder / "control.db")
     try:
-        return replay(record, from_ms, FOREVER_MS, solver(), ([] if tell is None else tell).append)
+        return replay(record, from_ms, FOREVER_MS, planned, ([] if tell is None else tell).append)
     finally:
         record.close()
 
@@ -30,9 +29,9 @@ async def day(place: Place, minutes: int = 180) -> None:
 
 
 async def test_history_comes_out_the_same_over_a_restart(tmp_path: Path) -> None:
-    first = Place(tmp_path, [room_options()], solve=solver())
+    first = Place(tmp_path, [room_options()], planner=planned)
     await day(first)
-    second = Place(tmp_path, [room_options()], solve=solver(), now_s=first.now_s + 600, temp_c=26.0)
+    second = Place(tmp_path, [room_options()], planner=planned, now_s=first.now_s + 600, temp_c=26.0)
     await day(second, 60)
     found = replayed(second)
     assert (found.cycles, found.differing, found.skipped) == (240, 0, 0)
@@ -55,13 +54,11 @@ async def test_a_changed_decision_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_late_solver_is_late_again(tmp_path: Path) -> None:
-    from agent.control.model import PRIOR, Model
+    from agent.control.grey_box import PRIOR
+    from agent.control.model import Model
     from agent.control.state import Parameters
 
-    def late(_: Problem) -> Plan | None:
-        return None
-
-    place = Place(tmp_path, [room_options()], solve=late)
+    place = Place(tmp_path, [room_options()], planner=planner(lambda _: None))
     async with place.control() as control, dispatching(place):
         model = Model(tuple(PRIOR.tolist()), 1200.0, 0.0, 0.3, 0)
         control._loop.parameters = Parameters({"office-101": model})

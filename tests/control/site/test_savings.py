@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agent.control.grey_box import FOLLOW, PRIOR, features, history_of, outside, rows, with_power
 from agent.control.history import COLUMNS, OCCUPIED, OUTDOOR, POWER, QUARTER, TEMPERATURE, History
-from agent.control.model import FOLLOW, KNEE, PRIOR, Model, features, outside, with_power
+from agent.control.model import KNEE, Model
 from agent.control.room import QUARTERS_PER_DAY, Room, Unit
 from agent.control.site.savings import savings
 
@@ -23,25 +24,25 @@ def history(setpoint_c: float, lead: int, *, noise_w: float = 0.0) -> History:
     occupied = ((quarter >= 32) & (quarter < 72)).astype(float)
     on = (quarter >= 32 - lead) & (quarter < 72)
     outdoor = 26 + 5 * np.sin((quarter - 36) / 96 * 2 * np.pi) + np.repeat(np.arange(DAYS) % 3, 96)
-    rows = np.full((count, COLUMNS), np.nan)
-    rows[:, OCCUPIED], rows[:, QUARTER], rows[:, OUTDOOR] = occupied, quarter, outdoor
+    table = np.full((count, COLUMNS), np.nan)
+    table[:, OCCUPIED], table[:, QUARTER], table[:, OUTDOOR] = occupied, quarter, outdoor
     free = outside(quarter, occupied, outdoor, np.zeros(count))
     temp, memory, random = 26.0, np.full(3, 26.0), np.random.default_rng(1)
-    rows[0, TEMPERATURE], rows[0, POWER] = temp, 0.0
+    table[0, TEMPERATURE], table[0, POWER] = temp, 0.0
     for at in range(1, count):
         load, temp = _step(free[at], temp, memory, setpoint_c if on[at] else 99.0)
         memory = memory + FOLLOW * (temp - memory)
-        rows[at, TEMPERATURE] = temp
-        rows[at, POWER] = max(load * 1200.0 + random.normal(0, noise_w) * (load > 0), 0.0)
-    return History(rows, 10_000)
+        table[at, TEMPERATURE] = temp
+        table[at, POWER] = max(load * 1200.0 + random.normal(0, noise_w) * (load > 0), 0.0)
+    return history_of(table, 10_000)
 
 
 def _step(free: np.ndarray, temp: float, memory: np.ndarray, setpoint_c: float) -> tuple[float, float]:  # type: ignore[type-arg]
     """The least load that keeps the set point, tried out one by one, and where it leads."""
-    rows = np.repeat(features(free[None, :], np.array([temp]), memory[None, :]), len(LOADS), axis=0)
-    rows = with_power(rows, LOADS, knee=KNEE)
-    rows[:, -1] = LOADS * (free[0] - 30.0) / 10
-    temps = temp + rows @ PRIOR
+    table = np.repeat(features(free[None, :], np.array([temp]), memory[None, :]), len(LOADS), axis=0)
+    table = with_power(table, LOADS, knee=KNEE)
+    table[:, -1] = LOADS * (free[0] - 30.0) / 10
+    temps = temp + table @ PRIOR
     at = int(np.argmax(temps <= setpoint_c)) if (temps <= setpoint_c).any() else len(LOADS) - 1
     at = at if temps[0] > setpoint_c else 0
     return float(LOADS[at]), float(temps[at])
@@ -69,13 +70,13 @@ def test_a_warmer_later_day_saves_and_a_noisy_meter_makes_it_less_sure() -> None
 
 def test_too_few_days_say_nothing() -> None:
     short = history(24.0, 6)
-    short.rows = short.rows[-2 * QUARTERS_PER_DAY :]
+    short = history_of(rows(short)[-2 * QUARTERS_PER_DAY :], short.last)
     assert savings(ROOM, MODEL, short, PRICE) is None
 
 
 def test_a_day_with_a_hole_does_not_count() -> None:
     holed = history(24.0, 6)
-    holed.rows[300, POWER] = np.nan
+    rows(holed)[300, POWER] = np.nan
     found = savings(ROOM, MODEL, holed, PRICE)
     assert found is not None
     assert found.days == DAYS - 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.control.options import ControlOptions
-from agent.control.plan import Plan, Problem
+from agent.control.planner import Day, Planned
 from agent.control.room import Rung
 from agent.dispatch import Priority
 from tests.conftest import until
@@ -219,17 +219,17 @@ async def test_a_file_that_is_no_database_is_set_aside(place: Place) -> None:
 async def test_a_solver_that_hangs_is_left_behind(tmp_path: Path) -> None:
     never = threading.Event()
 
-    def hangs(problem: Problem) -> Plan | None:
+    def hangs(_: Day) -> Planned | None:
         never.wait()
         return None
 
-    from agent.control.site.timed import Timed
+    from agent.control.site.timed import Outcome, Timed
 
     timed = Timed(hangs, limit_s=0.05)
-    problem: Problem = None  # type: ignore[assignment]  # it is not looked at
-    assert timed(problem) is None
-    assert timed(problem) is None
-    assert timed.outcomes == [False, False]
+    day: Day = None  # type: ignore[assignment]  # it is not looked at
+    assert timed(day) is None
+    assert timed(day) is None
+    assert timed.outcomes == [Outcome.NOTHING, Outcome.NOTHING]
     never.set()
 
 
@@ -272,7 +272,7 @@ async def test_a_decision_that_fails_begins_anew_and_is_replayed(
         await place.minutes(control, 30)
         control._loop.state.rooms["office-101"].temps = ("warm",)  # type: ignore[assignment]
         decisions = await place.minutes(control, 30)
-        assert len(control._loop.history["office-101"].rows) >= 3
+        assert len(control._loop.history["office-101"]) >= 3
     assert decisions[0].on
     assert "begins anew" in caplog.text
     assert replayed(place).differing == 0
