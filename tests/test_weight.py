@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LIBRARIES = {
     *("aiohappyeyeballs", "aiohttp", "aiomqtt", "aiosignal", "aiosqlite", "annotated_types"),
     *("apscheduler", "argon2", "attr", "attrs", "frozenlist", "idna", "jwt"),
-    *("multidict", "numpy", "orjson", "paho", "propcache", "pydantic", "pydantic_core", "pyotp", "serial"),
+    *("multidict", "orjson", "paho", "propcache", "pydantic", "pydantic_core", "pyotp", "serial"),
     *("typing_extensions", "typing_inspection", "tzlocal", "uvloop", "yarl"),
 }
 PROBE = """
@@ -92,3 +92,49 @@ def test_a_tariff_is_checked_without_numpy() -> None:
         " print([name for name in sys.modules if name.startswith(('numpy', 'holidays', 'dateutil'))])"
     )
     assert subprocess.run((sys.executable, "-c", code), check=True, capture_output=True).stdout == b"[]\n"
+
+
+AT_WORK = """
+import asyncio, sys
+from contextlib import aclosing
+from pathlib import Path
+from agent.model import Device, Group, Point, Reading
+from agent.server import past
+from agent.store import Store, StoreOptions
+from agent.store.chunk_table import ChunkSize
+from agent.store.requeue import requeue
+
+GROUP = Group(Device("meter", "bench"), "all", tuple(Point(f"p{at}", "W") for at in range(100)), 1000)
+ALL = past.Period(0, 10**13)
+
+async def fill(store, hours):
+    for at in range(hours.start * 3600, hours.stop * 3600, 400):
+        times = range(at * 1000, (at + 400) * 1000, 1000)
+        store.append([Reading(GROUP, now, [hash((now, each)) / 7 for each in range(100)]) for now in times])
+        await store.commit()
+        await store.upkeep.once()
+
+async def main():
+    options = StoreOptions.model_validate({"size_max_mb": 8, "discard": "thin", "free_min_mb": 0})
+    async with Store(Path(sys.argv[1]), options, ChunkSize(readings=1000)) as store:
+        store.outbox.progress("center")
+        await fill(store, range(3))
+        assert store.state.discarded_unsent > 500
+        assert await store.read_after(0, 10)
+        store.outbox.passed("center", 1, store.last_seq)
+        await fill(store, range(3, 4))
+        assert store.state.discarded_sent > 500
+        assert await requeue(store, "center", "meter", 0, 10**13) > 500
+        for step in ((0, "mean"), (3_600_000, "mean")):
+            async with aclosing(past.pieces(store, 1, ["meter.p7"], ALL, step)) as pieces:
+                assert [piece async for piece in pieces]
+    print([name for name in sys.modules if name.partition(".")[0] == "numpy"])
+
+asyncio.run(main())
+"""
+
+
+def test_a_store_at_work_does_without_numpy(tmp_path: Path) -> None:
+    """It seals, gives up, reads back for an uplink, sends again, and tells the past to a page."""
+    words = (sys.executable, "-c", AT_WORK, tmp_path / "readings.db")
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "[]\n"

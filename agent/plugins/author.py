@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the agent loads this module too, and does without numpy
+    import numpy as np
+    import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 MARK = "uicps_plugin"
@@ -120,7 +122,7 @@ class History:
         head = {"ask": "steps", "point": point, "step_ms": step_ms, **self._period(hours, from_ms, to_ms)}
         times, values = self._link.columns(head, 5)
         mean, least, most, last, counts = values.T
-        return Steps(times, mean, least, most, last, counts.astype(np.int64))
+        return Steps(times, mean, least, most, last, counts.astype("int64"))
 
     def _period(self, hours: float, from_ms: int | None, to_ms: int | None) -> dict[str, int]:
         until_ms = self._now_ms if to_ms is None else min(to_ms, self._now_ms)

@@ -14,6 +14,7 @@ from agent.plugins.author import Refused, Seen
 from agent.plugins.host import Program, many_runs
 from agent.plugins.live import alarm_texts, check_published
 from agent.plugins.outline import Outline
+from agent.plugins.rows import Rows, rows
 from agent.schedule.job import Outcome, Turn
 from agent.store.onlooker import Onlooker
 from agent.store.series import Columns, Steps
@@ -57,20 +58,27 @@ class _PastSite:
         """The newest value of the hour before."""
         self._check([point])
         found = Seen(NAN, 0, good=False)
-        async for part in self.columns([point], self._time_ms - LATEST_MS, self._time_ms):
+        period_ms = (self._time_ms - LATEST_MS, self._time_ms)
+        async for part in self._sites.history.columns([point], *period_ms):
             if int(part.time_ms[-1]) >= found.time_ms:
                 found = Seen(float(part.values[-1, 0]), int(part.time_ms[-1]), int(part.quality[-1]) == 2)
         return found
 
-    def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        self._check(points)
-        return self._sites.history.columns(points, from_ms, min(to_ms, self._time_ms))
+    async def history(
+        self, point: str, period_ms: tuple[int, int], step_ms: int
+    ) -> AsyncGenerator[Rows, None]:
+        async with aclosing(self._parts(point, period_ms, step_ms)) as parts:
+            async for part in parts:
+                for each in rows([part]):
+                    yield each
 
-    def downsample(
-        self, points: Sequence[str], from_ms: int, to_ms: int, step_ms: int
-    ) -> AsyncGenerator[Steps, None]:
-        self._check(points)
-        return self._sites.history.downsample(points, from_ms, min(to_ms, self._time_ms), step_ms)
+    def _parts(
+        self, point: str, period_ms: tuple[int, int], step_ms: int = 0
+    ) -> AsyncGenerator[Columns, None] | AsyncGenerator[Steps, None]:
+        """Nothing that the instant of the run could not know."""
+        self._check([point])
+        past, period_ms = self._sites.history, (period_ms[0], min(period_ms[1], self._time_ms))
+        return past.downsample([point], *period_ms, step_ms) if step_ms else past.columns([point], *period_ms)
 
     def _check(self, points: Sequence[str]) -> None:
         unknown = [point for point in points if point not in self._sites.history.points]

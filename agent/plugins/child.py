@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -21,9 +21,7 @@ from agent.confined import confine
 from agent.plugins.author import (
     MARK,
     Alarm,
-    Floats,
     History,
-    Ints,
     Latest,
     Now,
     Progress,
@@ -32,6 +30,9 @@ from agent.plugins.author import (
     Submit,
 )
 from agent.schedule import frames
+
+if TYPE_CHECKING:
+    from agent.plugins.author import Floats, Ints
 
 TEXT_CHARS_MAX = 1500
 

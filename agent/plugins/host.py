@@ -17,9 +17,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from agent.model import NAN
 from agent.plugins.author import Refused, Seen
 from agent.plugins.messages import (
@@ -38,15 +35,12 @@ from agent.plugins.outline import Option
 from agent.schedule import frames
 from agent.schedule.child import Limits, Process, Stopped, run_child
 from agent.schedule.job import Outcome, Result, Turn, Work
-from agent.store.series import Columns, Steps
 
 ASKS_MAX = 20_000
 HISTORY_ROWS_MAX = 20_000_000
-ROWS_PER_FRAME = 32_768
 MOST = {"publish": 1000, "alarm": 1000, "submit": 1000, "progress": 10_000}
 
 _RESULTS = {"well": Result.WELL, "failed": Result.FAILED, "memory": Result.OUT_OF_MEMORY}
-Arrays = npt.NDArray[np.float64]
 
 
 class Site(Protocol):
@@ -54,11 +48,11 @@ class Site(Protocol):
 
     async def latest(self, point: str) -> Seen: ...
 
-    def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]: ...
-
-    def downsample(
-        self, points: Sequence[str], from_ms: int, to_ms: int, step_ms: int
-    ) -> AsyncGenerator[Steps, None]: ...
+    def history(
+        self, point: str, period_ms: tuple[int, int], step_ms: int
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """As `rows` makes it of every reading (`step_ms` 0) or of steps."""
+        ...
 
     def publish(self, at_ms: int | None, values: dict[str, float]) -> None: ...
 
@@ -239,40 +233,24 @@ class _Answering:
 
     async def _history(self, ask: AskHistory | AskSteps) -> None:
         """The rows in frames; the last one has none."""
-        width = 1 if isinstance(ask, AskHistory) else 5
+        step_ms = ask.step_ms if isinstance(ask, AskSteps) else 0
         empty = True
         try:
-            async with aclosing(self._parts(ask)) as parts:
-                async for times, values in parts:
-                    await self._rows_out(times, values)
+            async with aclosing(self._site.history(ask.point, (ask.from_ms, ask.to_ms), step_ms)) as parts:
+                async for count, body in parts:
+                    await self._rows_out(count, body)
                     empty = False
         except OSError as error:
             if not empty:  # what was sent cannot be taken back
                 raise Stopped(Result.FAILED, str(error)) from None
             raise Refused(str(error)) from None
-        await self._rows_out(np.empty(0, np.int64), np.empty((0, width)), more=False)
+        await _send(self._child, {"rows": 0, "more": False})
 
-    async def _parts(
-        self, ask: AskHistory | AskSteps
-    ) -> AsyncGenerator[tuple[npt.NDArray[np.int64], Arrays], None]:
-        if isinstance(ask, AskHistory):
-            async with aclosing(self._site.columns([ask.point], ask.from_ms, ask.to_ms)) as found:
-                async for part in found:
-                    yield part.time_ms, part.values
-            return
-        async with aclosing(self._site.downsample([ask.point], ask.from_ms, ask.to_ms, ask.step_ms)) as steps:
-            async for step in steps:
-                five = (step.mean, step.least, step.most, step.last, step.counts.astype(np.float64))
-                yield step.time_ms, np.concatenate(five, axis=1)
-
-    async def _rows_out(self, times: npt.NDArray[np.int64], values: Arrays, *, more: bool = True) -> None:
-        self._rows += len(times)
+    async def _rows_out(self, count: int, body: bytes) -> None:
+        self._rows += count
         if self._rows > HISTORY_ROWS_MAX:
             raise Stopped(Result.FLOODED, f"more than {HISTORY_ROWS_MAX} rows of history in one run")
-        for at in range(0, max(len(times), 1), ROWS_PER_FRAME):
-            some = slice(at, at + ROWS_PER_FRAME)
-            body = times[some].astype("<i8").tobytes() + values[some].astype("<f8").tobytes()
-            await _send(self._child, {"rows": len(times[some]), "more": more}, body)
+        await _send(self._child, {"rows": count, "more": True}, body)
 
 
 def _number(value: float | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
 from agent.dispatch import Dispatch, Priority
 from agent.dispatch import Refused as CommandRefused
@@ -13,7 +13,6 @@ from agent.plugins.outline import Outline
 from agent.schedule.job import Alert
 from agent.schedule.options import slug
 from agent.store import Store
-from agent.store.series import Columns, Steps
 
 DEVICE = Device("analysis", "uicps-agent")
 
@@ -76,19 +75,11 @@ class _LiveSite:
             return Seen(NAN, 0, good=False)
         return Seen(reading.values[at], reading.time_ms, reading.quality is Quality.GOOD)
 
-    def columns(self, points: Sequence[str], from_ms: int, to_ms: int) -> AsyncGenerator[Columns, None]:
-        self._check(points)
-        return self._doors.store.columns(points, from_ms, to_ms)
-
-    def downsample(
-        self, points: Sequence[str], from_ms: int, to_ms: int, step_ms: int
-    ) -> AsyncGenerator[Steps, None]:
-        self._check(points)
-        return self._doors.store.downsample(points, from_ms, to_ms, step_ms)
-
-    def _check(self, points: Sequence[str]) -> None:
-        for point in points:
-            self._doors.place(point)
+    def history(
+        self, point: str, period_ms: tuple[int, int], step_ms: int
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        self._doors.place(point)
+        return self._doors.store.told("agent.plugins.rows:rows", [point], period_ms, step_ms)
 
     def publish(self, at_ms: int | None, values: dict[str, float]) -> None:
         check_published(self._outline, values)
