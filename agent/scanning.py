@@ -26,6 +26,7 @@ from agent.drivers.shelf import modbus_profiles
 from agent.lines import Lines
 from agent.schema import Fault
 from agent.server.parts import ScanOrder, ScanRefused
+from agent.server.places import port_fault
 from agent.server.scanning import RtuScan, TcpScan
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Scans:
 
     async def start(self, order: ScanOrder, by: str) -> dict[str, Any]:
         """Begin to search. ScanRefused says why not."""
+        if order.kind == "rtu" and (text := port_fault(order.where, self._lines.ports.values())):
+            raise ScanRefused("invalid_request", f"port: {text}")
         if self._task is not None and not self._task.done():
             raise ScanRefused("busy", f"search {self._number} is running: wait for its end, or cancel it")
         lines = self._reading(order.where) if order.kind == "rtu" else []

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import cryptography.hazmat.bindings._rust  # noqa: F401 - before the agent hides it from PyJWT
 import pytest
@@ -30,7 +31,22 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that the agent runs on, so that what only it does to us is seen here."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": _new_loop}
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_ended_if_hung)
+    return loop
+
+
+def _ended_if_hung(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What pytest-timeout raises into a loop that waits, uvloop would only log: the test would go on."""
+    if isinstance(context.get("exception"), pytest.fail.Exception):
+        for task in asyncio.all_tasks(loop):
+            task.cancel(f"hung: {context['exception']}")
+    else:
+        loop.default_exception_handler(context)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -31,15 +31,34 @@ port = {port}
 OURS = re.compile(r'File "[^"]*/agent/(?!__init__\.py|__main__\.py")')
 
 
-async def agent(folder: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agent", *arguments),
+_left: list[asyncio.subprocess.Process] = []
+
+
+@pytest.fixture(autouse=True)
+async def _none_is_left() -> AsyncIterator[None]:
+    """No agent outlives its test, however that ends."""
+    yield
+    for process in _left:
+        if process.returncode is None:
+            process.kill()
+    await asyncio.gather(*(process.wait() for process in _left))
+    _left.clear()
+
+
+async def agent(
+    folder: Path, *arguments: str, umask: int = 0o077, **environment: str
+) -> asyncio.subprocess.Process:
+    command = f'umask {umask:04o}; exec "$0" -m agent "$@"'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", command, sys.executable, *arguments),
         cwd=folder,
         env={**os.environ, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
+    _left.append(process)
+    return process
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
@@ -55,8 +74,8 @@ def folder(tmp_path: Path, free_port: Callable[[], int]) -> Path:
     return tmp_path
 
 
-async def started(folder: Path) -> asyncio.subprocess.Process:
-    process = await agent(folder, "run", "config.toml")
+async def started(folder: Path, umask: int = 0o077) -> asyncio.subprocess.Process:
+    process = await agent(folder, "run", "config.toml", umask=umask)
     assert process.stderr
     async with asyncio.timeout(60):
         line = await process.stderr.readline()
@@ -83,6 +102,26 @@ async def test_an_interrupt_at_any_moment_of_the_start_has_no_traceback(folder: 
         return  # Python itself was not up yet, and ends as it likes
     assert code in (0, 130, -signal.SIGINT)
     assert "Traceback" not in errors, errors
+
+
+def readable_to_others(folder: Path) -> list[str]:
+    return [str(file) for file in folder.rglob("*") if file.lstat().st_mode & 0o077]
+
+
+async def test_whatever_the_umask_the_data_is_the_agents_alone(folder: Path) -> None:
+    """Readings tell when nobody is in. What an agent that followed the umask left behind is mended."""
+    process = await started(folder, umask=0)
+    code, errors = await ended(await agent(folder, "backup", "config.toml", "backup.db", umask=0))
+    assert (code, (folder / "backup.db").stat().st_mode & 0o777) == (0, 0o600), errors
+    process.terminate()
+    await ended(process)
+    assert (folder / "data" / "readings.db").exists()
+    assert readable_to_others(folder / "data") == []
+    (folder / "data" / "readings.db").chmod(0o644)
+    process = await started(folder, umask=0)
+    assert readable_to_others(folder / "data") == []
+    process.terminate()
+    await ended(process)
 
 
 async def test_two_agents_do_not_share_a_folder(folder: Path) -> None:
@@ -121,15 +160,25 @@ async def test_a_faulty_configuration_starts_nothing(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
-async def test_a_taken_port_is_said(folder: Path) -> None:
+async def test_a_taken_port_costs_the_page_only_and_is_had_when_it_is_free(folder: Path) -> None:
     first = await started(folder)
     config = folder / "config.toml"
     config.write_text(config.read_text().replace('"data"', '"other"'))
-    code, errors = await ended(await agent(folder, "run", "config.toml"))
-    assert code == 1
-    assert "cannot listen at" in errors
-    first.terminate()
-    await ended(first)
+    second = await agent(folder, "run", "config.toml")
+    assert second.stderr
+    async with asyncio.timeout(60):
+        said = await second.stderr.readline()
+        assert b"server: cannot listen at" in said
+        assert b"choose another [server] host or port" in said
+        assert b"no page yet" in await second.stderr.readline()
+        first.terminate()
+        await ended(first)
+        while b"server: well again" not in await second.stderr.readline():
+            pass
+    second.terminate()
+    code, errors = await ended(second)
+    assert code == 0
+    assert "Traceback" not in errors
 
 
 async def test_a_password_is_not_asked_of_nobody(folder: Path) -> None:

@@ -8,9 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.tls.unread import authorities_unread
+
+with authorities_unread():
+    import aiohttp  # noqa: F401 - loaded here, before whoever uses it
+
 from agent.commands.terminal import EXIT_FAILED, EXIT_WELL, run
 from agent.config import load
 from agent.logs import start_logging
+from agent.private import make_private
 from agent.sheltered import run_anywhere
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ def add_to(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     start_logging(config.options.agent.log_level, config.options.agent.log_format)
+    make_private(config.data_dir)
     run(run_anywhere(config))
     return EXIT_WELL
 
@@ -60,5 +67,6 @@ def _demo(arguments: argparse.Namespace) -> int:
     from agent.demo.run import demo  # noqa: PLC0415 - an optional extra, absent on a real box
 
     start_logging("warning")
+    make_private(arguments.folder / "data")
     run(demo(arguments.folder, arguments.port, fresh=arguments.fresh))
     return EXIT_WELL

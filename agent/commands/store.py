@@ -18,6 +18,7 @@ import aiosqlite
 
 from agent.config import load
 from agent.database import migrate
+from agent.private import make_private
 from agent.store import Store, StoreOptions
 from agent.store.backup import back_up, restore
 from agent.store.joining import unknown
@@ -52,6 +53,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 
 def _salvage_file(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
+    make_private(config.data_dir)
     return salvage_command(config.data_dir, arguments.file, config.options.store)
 
 

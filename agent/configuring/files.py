@@ -10,7 +10,7 @@ NEW_MODE = 0o640
 
 
 def exchange(file: Path, text: str) -> None:
-    """`text` takes the place of `file`, readable by no more people than it was. OSError: nothing changed."""
+    """`text` takes the place of `file`, readable by those that it was. OSError: nothing changed."""
     fresh = file.with_name(f".{file.name}.new")
     write(fresh, text, file)
     keep(file)
@@ -36,10 +36,11 @@ def settle(folder: Path) -> None:
 
 
 def write(file: Path, text: str, like: Path) -> None:
-    """`text` on disk, readable by no more people than `like`."""
+    """`text` on disk, readable by those that `like` is."""
     mode = like.stat().st_mode & 0o777 if like.exists() else NEW_MODE
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        os.fchmod(out.fileno(), mode)  # the agent's umask is for its data
         out.write(text)
         out.flush()
         os.fsync(out.fileno())

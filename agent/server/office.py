@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from argon2 import PasswordHasher
 
-from agent.server.audit import AUDIT_FILE, Alarm, Audit, Watch
+from agent.server.audit import AUDIT_FILE, CLIMBING, Alarm, Audit, Watch
 from agent.server.identity.account import Account, Setup
 from agent.server.identity.gate import CALLER, Gate
 from agent.server.identity.grants import Grants
@@ -115,14 +115,15 @@ class Office:
     def refused(self, request: web.Request, refusal: Refused) -> None:
         """File a refusal in the audit log."""
         path = request.rel_url.raw_path
-        if refusal.kind in _UNREMARKABLE and not _CLIMBING.search(path):
-            return
+        kind = refusal.kind
+        if kind in _UNREMARKABLE:
+            if not _CLIMBING.search(path):
+                return
+            kind = CLIMBING
         caller = request.get(CALLER)
         who = refusal.who or (caller.label if caller else "")
         asked = f"{request.method} {path}"
-        self.watch.refused(
-            refusal.kind, who=who, peer=request.remote, asked=asked[:256], why=refusal.text[:256]
-        )
+        self.watch.refused(kind, who=who, peer=request.remote, asked=asked[:256], why=refusal.text[:256])
 
     def shut_out(self, kind: str, peer: str) -> None:
         """File that a connection was not taken, or was ended."""

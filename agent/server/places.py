@@ -4,7 +4,7 @@ Who may configure lines need not be one who may read the files of the box, and w
 open it opens with its own rights. So:
 1. What the file already says may stay, and be said of another line.
 2. A new `key_file` is the bare name of a file `*.keys`, which lies beside the configuration.
-3. A new `port` of a serial line lies below /dev.
+3. A new `port` of a serial line is /dev/tty... or a name of /dev/serial/by-id: /dev holds disks too.
 4. Any other new path is refused.
 All of this is judged by the text alone, before anything is opened: a refusal is the same whether the file
 exists or not.
@@ -13,14 +13,14 @@ exists or not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from agent.server.replies import Refused
 
 _PATH_KEY = re.compile(r"(^|_)(file|dir|path|folder)$")
 _KEY_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.keys")
-_PORT = re.compile(r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+@-]{0,255}")
+_PORT = re.compile(r"/dev/(?:tty[A-Za-z0-9_.-]{1,64}|serial/by-id/[A-Za-z0-9][A-Za-z0-9_.:=#+@-]{0,255})")
 
 
 def confine(wanted: Mapping[str, Any], known: Iterable[Mapping[str, Any]]) -> None:
@@ -31,11 +31,9 @@ def confine(wanted: Mapping[str, Any], known: Iterable[Mapping[str, Any]]) -> No
             raise Refused(422, "faulty_configuration", f"{path}: {text}", kind="config.path")
 
 
-def serial_port(port: str) -> str:
-    """`port`, if it may be opened as a serial port; ValueError says what was expected."""
-    if text := _fault("port", port):
-        raise ValueError(text)
-    return port
+def port_fault(port: str, known: Collection[str]) -> str:
+    """Why `port` may not be opened as a serial port, "" if it may; `known` are those of our lines."""
+    return "" if port in known else _fault("port", port)
 
 
 def _fault(key: str, value: Any) -> str:
@@ -46,13 +44,10 @@ def _fault(key: str, value: Any) -> str:
         wanted = "the name of a key file beside the configuration, like 'modules.keys', without a folder"
         return "" if well else f"expected {wanted}, found {shown}"
     if key == "port":
-        well = isinstance(value, str) and _is_port(value)
-        return "" if well else f"expected a serial port below /dev, like '/dev/ttyUSB0', found {shown}"
+        well = isinstance(value, str) and _PORT.fullmatch(value) is not None
+        wanted = "a serial port, like '/dev/ttyUSB0' or '/dev/serial/by-id/...'"
+        return "" if well else f"expected {wanted}, or one that the file on the box names, found {shown}"
     return f"expected no path by the API: set it in the file on the box, found {shown}"
-
-
-def _is_port(text: str) -> bool:
-    return _PORT.fullmatch(text) is not None and ".." not in text.split("/")
 
 
 def _places(table: Any, path: str = "") -> Iterator[tuple[str, str, Any]]:

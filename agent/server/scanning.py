@@ -12,7 +12,6 @@ from agent.server.asking import Body, body
 from agent.server.identity.gate import CALLER
 from agent.server.orders import Note
 from agent.server.parts import ScanOrder, ScanRefused, Scans
-from agent.server.places import serial_port
 from agent.server.replies import Refused, json_reply
 
 HOSTS_MAX = 4096
@@ -58,7 +57,7 @@ class RtuScan(Body):
     """Modbus RTU on a serial port. `baudrates`, `units` left out: all that devices use. `pause`: a line that
     reads the port rests meanwhile; else it is refused."""
 
-    port: Annotated[str, Field(max_length=256), AfterValidator(serial_port)]
+    port: Annotated[str, Field(max_length=256)]
     baudrates: Annotated[list[Baudrate], Field(max_length=16)] | None = None
     units: Annotated[list[RtuUnit], Field(max_length=247)] | None = None
     wait_ms: WaitMs = 150
@@ -105,7 +104,8 @@ class Scanning:
         try:
             scan = await self._need().start(order, who)
         except ScanRefused as refusal:
-            raise Refused(409, refusal.code, str(refusal)) from None
+            status = 400 if refusal.code == "invalid_request" else 409
+            raise Refused(status, refusal.code, str(refusal)) from None
         self._note("scan.start", who=who, peer=request.remote, scan=scan["id"], order=order._asdict())
         return json_reply(scan, 201)
 

@@ -146,6 +146,19 @@ async def test_brute_force_is_slowed_noted_and_raises_an_alarm(site: Site) -> No
     assert "guess" not in str([*refused, *throttled])
 
 
+async def test_typing_errors_are_no_attack_and_what_is_not_allowed_is(site: Site) -> None:
+    headers = await site.bearer()
+    for _ in range(2 * REFUSALS_ALARM):
+        async with site.http.get("/api/v1/export.csv?points=x&from=yesterday", headers=headers) as reply:
+            assert reply.status == 400
+    assert await site.audited("invalid_time")
+    assert site.alarms == []
+    for _ in range(REFUSALS_ALARM):
+        async with site.http.get("/api/v1/users", headers=headers) as reply:
+            assert reply.status == 403
+    assert site.alarms == ["server.refusals"]
+
+
 async def test_many_addresses_are_many_refusals(site: Site) -> None:
     watch = site.server.office.watch
     for at in range(5000):
@@ -281,7 +294,7 @@ async def test_no_path_leads_out(site: Site, path: str) -> None:
     assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), answer[:80]
     assert b"SQLite" not in answer
     if answer.startswith(b"HTTP/1.1 404 "):
-        (entry,) = await site.audited("not_found")
+        (entry,) = await site.audited("path.climbing")
         assert entry.what["asked"].startswith("GET /")
     else:
         assert await site.audited("request.malformed")

@@ -9,10 +9,14 @@ import pytest
 from agent.config import PATH_KEYS
 from agent.drivers import LineOptions
 from agent.schema import FilePath
-from agent.server.places import confine, serial_port
+from agent.server.places import confine, port_fault
 from agent.server.replies import Refused
 
 HERE: dict[str, Any] = {"driver": "udp", "key_file": "old/place.keys", "device": [{"name": "a"}]}
+PORTS = (
+    *("/etc/shadow", "/dev/../etc/shadow", "ttyUSB0", "/dev/", "/tmp/x", "/dev/sda", "/dev/mem", "/dev/tty"),
+    *("/dev/pts/0", "/dev/watchdog", "/dev/serial/by-id/..", "/dev/serial/by-id/a/b", "/dev/ttyS0/../sda"),
+)
 SERIAL: dict[str, Any] = {"driver": "modbus-rtu", "port": "/tmp/tty-of-a-test"}
 
 
@@ -41,7 +45,7 @@ def test_may_be_named(wanted: dict[str, Any]) -> None:
                 *("x.keys\n", "/tmp/tty-of-a-test", 5, True, "a" * 70 + ".keys"),
             )
         ),
-        *(("port", each) for each in ("/etc/shadow", "/dev/../etc/shadow", "ttyUSB0", "/dev/", "/tmp/x")),
+        *(("port", each) for each in PORTS),
         *((each, "modules.keys") for each in PATH_KEYS if each != "key_file"),
     ],
 )
@@ -66,6 +70,6 @@ def test_every_path_of_a_line_is_known_as_one() -> None:
 
 
 def test_a_serial_port() -> None:
-    assert serial_port("/dev/ttyUSB0") == "/dev/ttyUSB0"
-    with pytest.raises(ValueError, match="below /dev"):
-        serial_port("/dev/../etc/passwd")
+    assert port_fault("/dev/ttyUSB0", ()) == ""
+    assert "expected a serial port" in port_fault("/dev/rs485", ())
+    assert port_fault("/dev/rs485", ["/dev/rs485"]) == ""

@@ -35,6 +35,16 @@ async def ask(running: Running, method: str, path: str, body: Any = None) -> Any
         return found
 
 
+async def begin_bus(running: Running, bus: SimulatedBus, **device: float) -> None:
+    """A line on a port that only the file on the box may name, taken up with a change by REST."""
+    line = f'[[line]]\nname = "bus"\ndriver = "modbus-rtu"\nport = "{bus.port}"\n'
+    line += '[[line.device]]\nname = "meter-bus"\nprofile = "eastron-sdm630"\n'
+    line += "".join(f"{key} = {value}\n" for key, value in device.items())
+    with running.file.open("a", encoding="utf-8") as file:
+        file.write(line)
+    await running.change("PUT", "/lines/bus", {"driver": "modbus-rtu", "port": bus.port})
+
+
 async def ended(running: Running, scan: dict[str, Any]) -> dict[str, Any]:
     async with asyncio.timeout(60):
         while scan["state"] == "running":
@@ -104,10 +114,7 @@ async def test_a_host_that_a_line_talks_to_is_left_alone(running: Running) -> No
 
 async def test_a_line_rests_while_its_port_is_searched(running: Running) -> None:
     async with SimulatedBus(recognisable(meter(2)), recognisable(meter(4))) as bus:
-        device = {"name": "meter-bus", "profile": "eastron-sdm630", "unit_id": 2, "interval_s": 0.2}
-        await running.change(
-            "PUT", "/lines/bus", {"driver": "modbus-rtu", "port": bus.port, "device": [device]}
-        )
+        await begin_bus(running, bus, unit_id=2, interval_s=0.2)
         async with running.client.talk() as talk:
             await talk.subscribe(["meter-bus.*"], mode="every")
             heard: list[str] = []
@@ -141,10 +148,7 @@ async def until_heard(heard: list[str], quality: str) -> None:
 
 async def test_a_search_is_cancelled_and_keeps_what_it_found(running: Running) -> None:
     async with SimulatedBus(recognisable(meter(1))) as bus:
-        device = {"name": "meter-bus", "profile": "eastron-sdm630", "unit_id": 1}
-        await running.change(
-            "PUT", "/lines/bus", {"driver": "modbus-rtu", "port": bus.port, "device": [device]}
-        )
+        await begin_bus(running, bus, unit_id=1)
         # Would take minutes. A busy machine answers within this wait too, and what is found is known only
         # after some twenty questions that time out.
         order = {"port": bus.port, "pause": True, "baudrates": [9600], "wait_ms": 400}
@@ -170,7 +174,8 @@ async def test_a_search_is_cancelled_and_keeps_what_it_found(running: Running) -
         ("POST", "/tcp", {"network": "10.0.0.0/8"}, (400, "at most 4096 addresses")),
         ("POST", "/tcp", {"network": "the office"}, (400, "expected a network like")),
         ("POST", "/tcp", {"network": "10.0.0.0/24", "units": [256]}, (400, "units.0")),
-        ("POST", "/rtu", {"port": "/etc/passwd"}, (400, "below /dev")),
+        ("POST", "/rtu", {"port": "/etc/passwd"}, (400, "expected a serial port")),
+        ("POST", "/rtu", {"port": "/dev/sda"}, (400, "expected a serial port")),
         ("POST", "/rtu", {"port": "/dev/ttyUSB0", "units": [0]}, (400, "units.0")),
         ("GET", "/99", None, (404, "no search")),
         ("DELETE", "/x", None, (404, "no search")),
@@ -194,9 +199,7 @@ async def test_a_port_that_is_not_there_fails_with_a_way_out(running: Running) -
 
 async def test_a_line_that_goes_while_it_rests_stays_gone(running: Running) -> None:
     async with SimulatedBus(recognisable(meter(1))) as bus:
-        device = {"name": "meter-bus", "profile": "eastron-sdm630", "unit_id": 1}
-        line = {"driver": "modbus-rtu", "port": bus.port, "device": [device]}
-        await running.change("PUT", "/lines/bus", line)
+        await begin_bus(running, bus, unit_id=1)
         scan = await ask(running, "POST", "/rtu", {"port": bus.port, "pause": True})
         assert scan["resting"] == ["bus"]
         assert (await running.change("DELETE", "/lines/bus"))["restarted"] == ["bus"]

@@ -251,9 +251,10 @@ async def test_what_a_technician_may_not_name_is_refused_alike(running: Running)
                 "PUT", "/devices/meter-3", {"line": "one", "profile": name[:64], "unit_id": 3}
             )
         assert "no profile of this name" in str(refused.value)
-    with pytest.raises(Answered) as refused:
-        await running.change("PUT", "/lines/bus", {"driver": "modbus-rtu", "port": "/etc/hostname"})
-    assert "below /dev" in str(refused.value)
+    for port in ("/etc/hostname", "/dev/sda"):
+        with pytest.raises(Answered) as refused:
+            await running.change("PUT", "/lines/bus", {"driver": "modbus-rtu", "port": port})
+        assert "expected a serial port" in str(refused.value)
     assert "T0KEN" not in running.file.read_text(encoding="utf-8")
 
 

@@ -51,7 +51,7 @@ class Aside:
     def _asked(self, function: str, *given: object) -> Any:
         try:
             answer = self._apart(function, *given)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._failed = True
             self._episode.failed(error)
             return None

@@ -169,6 +169,7 @@ class SiteControl:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._nightly.rest()
+        self._aside.rest()  # whoever waits for them sees their end
         for own in self._own.values():
             await own.close()
         async with self._turn:
@@ -337,6 +338,8 @@ class SiteControl:
             if self._doors.certain() and day != self._learned_day:
                 try:
                     await self.learn(now_ms)
+                except OSError as error:
+                    log.warning("control: learning failed: %s; what was accepted before holds", error)
                 except Exception:  # as above
                     log.exception("control: learning failed; what was accepted before holds")
                 self._learned_day = day

@@ -21,11 +21,15 @@ WINDOW_S = 60.0
 SINGLY_MAX = 5
 PEERS_MAX = 256  # counted one by one; those after them together
 MANY = "many"
-REFUSALS_ALARM = 30  # within WINDOW_S, of whatever kind but expired tokens
+REFUSALS_ALARM = 30  # within WINDOW_S, of DOORS
 FORGERIES_ALARM = 3  # within FORGERIES_S: one may be a token cut short by hand
 FORGERIES_S = 600.0
 QUIET_S = 600.0
 
+# Refusals of who may come in, and do what. Any other is of somebody's mistake: a script that writes a wrong
+# configuration over and over is no attack.
+DOORS = ("login.", "token.", "setup.", "totp.", "permission.", "forbidden_origin", "path.")
+CLIMBING = "path.climbing"
 FORGED = "token.forged"
 REPLAYED = "token.replayed"
 EXPIRED = "token.expired"
@@ -83,7 +87,7 @@ class Watch:
             self._raise(kind, f"a refresh token was used a second time, from {peer}: it may be stolen")
         if kind == FORGED and self._many(self._forgeries, FORGERIES_S):
             self._raise(kind, f"{FORGERIES_ALARM} forged tokens or more, the last from {peer}")
-        if self._many(self._refusals, WINDOW_S):
+        if kind.startswith(DOORS) and self._many(self._refusals, WINDOW_S):
             text = f"{REFUSALS_ALARM} refusals or more within {WINDOW_S:g} s, the last ({kind}) from {peer}"
             self._raise("refusals", text)
 

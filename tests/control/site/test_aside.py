@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from datetime import UTC, datetime
@@ -19,7 +20,9 @@ from agent.control.site.almanac import almanac
 from agent.control.site.aside import Aside
 from agent.control.site.calendar import of_room
 from agent.control.site.outlooks import Terms
-from tests.control.site.places import room_options
+from tests.conftest import until
+from tests.control.site.places import Place, room_options
+from tests.control.test_learn import lived
 from tests.tariff.files import SAO_PAULO, VERDE, tariff
 
 MONDAY = round(datetime(2026, 1, 5, 3, tzinfo=UTC).timestamp()) // 900
@@ -57,6 +60,18 @@ def test_the_same_as_at_home_bit_for_bit_from_one_child_that_ends_with_the_cycle
     finally:
         aside.rest()
     assert not children()
+
+
+async def test_a_stop_does_not_wait_for_what_is_being_learned(tmp_path: Path) -> None:
+    place = Place(tmp_path, [room_options()])
+    async with place.control() as control:
+        control._loop.history[place.rooms[0].id] = lived()
+        learning = asyncio.create_task(control.learn(0))
+        await until(lambda: bool(children()), 20)
+        learning.cancel()
+        await asyncio.gather(learning, return_exceptions=True)
+    assert not children()
+    assert not control._loop.verdicts
 
 
 @pytest.mark.parametrize("program", ["agent.there_is_none", "this"], ids=["missing", "says something else"])

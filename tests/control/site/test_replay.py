@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.apart import Apart
 from agent.control.outline import planned, planner
+from agent.control.planner import Planner
+from agent.control.room import Rung
+from agent.control.site.aside import Aside
 from agent.control.site.record import Record, packed, read_only, unpacked
 from agent.control.site.replay import Difference, Replayed, replay
 from tests.control.site.places import HOUR_S, MONDAY_S, Place, dispatching, room_options
@@ -53,17 +57,24 @@ async def test_a_changed_decision_is_found(tmp_path: Path) -> None:
     assert told[0].recorded["setpoint_c"] == told[0].replayed["setpoint_c"] + 0.5
 
 
-async def test_a_late_solver_is_late_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "late",
+    [planner(lambda _: None), Aside(Apart(20.0, program="agent.there_is_none")).plan],
+    ids=["solver", "no child"],
+)
+async def test_a_late_plan_is_late_again(tmp_path: Path, late: Planner) -> None:
     from agent.control.grey_box import PRIOR
     from agent.control.model import Model
     from agent.control.state import Parameters
 
-    place = Place(tmp_path, [room_options()], planner=planner(lambda _: None))
+    place = Place(tmp_path, [room_options()], planner=late)
     async with place.control() as control, dispatching(place):
         model = Model(tuple(PRIOR.tolist()), 1200.0, 0.0, 0.3, 0)
         control._loop.parameters = Parameters({"office-101": model})
         decisions = await place.minutes(control, 90)
     assert any("late twice" in decision.reason for decision in decisions)
+    assert decisions[-1].rung == Rung.OPTIMUM_START
+    assert decisions[-1].on
     assert replayed(place).differing == 0
 
 
