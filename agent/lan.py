@@ -46,9 +46,10 @@ def announcing(options: ConfigFile, url: str) -> dict[str, Callable[[], Awaitabl
     own = options.server
     if not own.mdns or is_loopback(own.host):
         return {}
-    where, site = urlsplit(url), options.agent.site
-    host = host_name()
-    facts = (("version", __version__), ("site", site), ("scheme", where.scheme), ("path", "/"))
-    service = Service(f"UICPS {site} ({host})", "_uicps._tcp", host, where.port or 0, facts)
+    site, host = options.agent.site, host_name()
+    port = urlsplit(url).port or own.port  # it may not be served yet
+    scheme = "https" if own.https else "http"
+    facts = (("version", __version__), ("site", site), ("scheme", scheme), ("path", "/"))
+    service = Service(f"UICPS {site} ({host})", "_uicps._tcp", host, port, facts)
     addresses = partial(reachable_addresses, own.host)
     return {"mdns": Announcer(service, addresses).run}

@@ -35,7 +35,7 @@ from agent.reporting import Reporting
 from agent.scanning import Scans
 from agent.schedule import Jobs
 from agent.scheduling import open_jobs
-from agent.server import Server
+from agent.server import Door, Server
 from agent.signs import Commits, Punctual
 from agent.status_file import StatusFile
 from agent.store import Store
@@ -63,13 +63,18 @@ class Service:
         self._works: dict[str, Callable[[], Awaitable[None]]] = {}  # what is kept running, by name
         self._health: Health | None = None
         self._notifier = Notifier()
-        self.url = ""
+        self._door: Door | None = None
         self.moves = False
 
     @property
     def status(self) -> Mapping[str, Any]:
         """What `/api/v1/status` answers; empty before the start."""
         return self._health.status() if self._health else {}
+
+    @property
+    def url(self) -> str:
+        """Where the page is; empty while it is not served."""
+        return self._door.url if self._door and not self._door.troubles() else ""
 
     @property
     def field(self) -> Field:
@@ -89,7 +94,7 @@ class Service:
     async def run(self, ready: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start everything, await `ready` beside it, and keep it running until told to stop.
 
-        OSError if the store or the server's port cannot be had.
+        OSError if the store cannot be had. A server that cannot listen is tried again beside all else.
         """
         _on_signals(self.stop)
         _raise_file_limit()
@@ -112,10 +117,9 @@ class Service:
             await forwarding.let_talk(field, health.status, scans.rescan, settings)
             alarming = await self._alarm(field, publish, health, stack)
             jobs = await self._schedule(field, store, publish, alarming.alarms, stack)
-            server = self._server(field, store, health, alarming, scans=scans, jobs=jobs)
-            await stack.enter_async_context(server)
+            await self._serve(field, store, health, alarming, stack, scans=scans, jobs=jobs)
             await store.register(field.hub.groups)  # what was declared since
-            self._announce(field, server)
+            self._announce(field)
             field.serve(publish, store.register, health.relist)
             self._works |= forwarding.works | {"field": field.run} | ({"ready": ready} if ready else {})
             await self._run_until_stopped(field, control)
@@ -147,11 +151,14 @@ class Service:
             *(publish, field.hub, store, field.lines.drivers, uplinks),
             interval_s=self._config.options.agent.health_interval_s,
             clock=field.clock,
-            troubles=troubles,
+            troubles=lambda: [*troubles(), *self._shut()],
         )
         field.hub.declare(*health.groups)
         self._stay_alive(health, store, troubles)
         return health
+
+    def _shut(self) -> list[str]:
+        return self._door.troubles() if self._door else []
 
     def _stay_alive(self, health: Health, store: Store, troubles: Callable[[], list[str]]) -> None:
         """Let the service manager and whoever has a shell know that we are well, as long as we are."""
@@ -199,26 +206,39 @@ class Service:
         self._works |= {"jobs": jobs.run, "reports": self._reporting.run}
         return jobs
 
-    def _server(
-        self, field: Field, store: Store, health: Health, alarming: Alarming, *, scans: Scans, jobs: Jobs
-    ) -> Server:
-        """What the local network is served."""
+    async def _serve(
+        self,
+        field: Field,
+        store: Store,
+        health: Health,
+        alarming: Alarming,
+        stack: AsyncExitStack,
+        *,
+        scans: Scans,
+        jobs: Jobs,
+    ) -> None:
+        """What the local network is served, as far as that goes; all else goes on without."""
         parts = parts_of(self._config, field.dispatch, field.lines, scans)
-        return Server(
+        make = partial(
+            Server,
             *(self._config.options.server, field.hub, store, self._config.data_dir, health.status),
             certain=lambda: field.clock.certain,
             alarm=alarming.own.refused,
             alarms=alarming.alarms,
             parts=parts._replace(jobs=jobs, reports=self._reporting),
         )
+        self._door = await stack.enter_async_context(Door(make, self._config.data_dir))
+        self._works["server"] = self._door.run
 
-    def _announce(self, field: Field, server: Server) -> None:
+    def _announce(self, field: Field) -> None:
         """Say that it is there: in the log, on the network."""
-        options, self.url = self._config.options, server.url
+        options = self._config.options
         counts = (len(field.hub.devices), len(field.lines.drivers))
-        log.info("site %s: %d devices on %d lines, %s", options.agent.site, *counts, server.url)
-        server.announce()
-        self._works |= announcing(options, server.url)
+        where = self.url or "no page yet"
+        log.info("site %s: %d devices on %d lines, %s", options.agent.site, *counts, where)
+        if self._door is not None:
+            self._door.announce()
+        self._works |= announcing(options, self.url)
 
     async def _run_until_stopped(self, field: Field, control: SiteControl | None) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -255,9 +255,7 @@ def moments(case: Case) -> Iterator[tuple[str, int]]:
 
 def speed() -> None:
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        "| planner | decide p50, p99 ms | p50 of planning cycles ms | 30 days, s of processor |"
-    )
+    print("| planner | decide p50, p99 ms | p50 of planning cycles ms | 30 days, s of processor |")
     print("|---|---|---|---|")
     for name, made_by in PLANNERS.items():
         began_s = time.process_time()

@@ -160,15 +160,25 @@ async def test_a_faulty_configuration_starts_nothing(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
-async def test_a_taken_port_is_said(folder: Path) -> None:
+async def test_a_taken_port_costs_the_page_only_and_is_had_when_it_is_free(folder: Path) -> None:
     first = await started(folder)
     config = folder / "config.toml"
     config.write_text(config.read_text().replace('"data"', '"other"'))
-    code, errors = await ended(await agent(folder, "run", "config.toml"))
-    assert code == 1
-    assert "cannot listen at" in errors
-    first.terminate()
-    await ended(first)
+    second = await agent(folder, "run", "config.toml")
+    assert second.stderr
+    async with asyncio.timeout(60):
+        said = await second.stderr.readline()
+        assert b"server: cannot listen at" in said
+        assert b"choose another [server] host or port" in said
+        assert b"no page yet" in await second.stderr.readline()
+        first.terminate()
+        await ended(first)
+        while b"server: well again" not in await second.stderr.readline():
+            pass
+    second.terminate()
+    code, errors = await ended(second)
+    assert code == 0
+    assert "Traceback" not in errors
 
 
 async def test_a_password_is_not_asked_of_nobody(folder: Path) -> None:

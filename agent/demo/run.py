@@ -45,7 +45,8 @@ async def demo(folder: Path, port: int, *, fresh: bool) -> None:
         service = Service(config)
 
         async def live() -> None:
-            print(INTRODUCTION.format(url=service.url, user=USER, password=password, folder=folder))
+            url = service.url or "not served, see above"
+            print(INTRODUCTION.format(url=url, user=USER, password=password, folder=folder))
             await asyncio.gather(field.follow(), _show(service, field))
 
         await service.run(live)

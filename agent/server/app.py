@@ -137,8 +137,8 @@ class Server:
                 raise RuntimeError("the runner was not set up")
             self._url = _url(listener, https=context is not None)
             taking = doorman.run(listener, runner.server, context)
-            tasks = [asyncio.create_task(taking), asyncio.create_task(self._tick(doorman))]
-            stack.push_async_callback(_ended, tasks)
+            self._tasks = [asyncio.create_task(taking), asyncio.create_task(self._tick(doorman))]
+            stack.push_async_callback(_ended, self._tasks)
             self._live.open()
             stack.callback(self._live.close)
             self._stack = stack.pop_all()
@@ -149,6 +149,12 @@ class Server:
     ) -> None:
         """Say goodbye to the WebSockets, give running answers SHUTDOWN_S_MAX, close."""
         await self._stack.aclose()
+
+    async def served(self) -> None:
+        """For ever; raises what ends the serving: OSError if the listening socket has died."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     @property
     def url(self) -> str:
@@ -190,7 +196,7 @@ class Server:
             listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
         except OSError as error:
             raise OSError(
-                f"server: cannot listen at {host} port {port}: {error.strerror or error}; "
+                f"cannot listen at {host} port {port}: {error.strerror or error}; "
                 "choose another [server] host or port, or stop what uses it"
             ) from error
         listener.setblocking(False)
@@ -304,11 +310,10 @@ def _head(route: Route) -> dict[str, bool]:
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    """What they failed with is for who awaits `served`."""
     for task in tasks:
         task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _url(listener: socket.socket, *, https: bool) -> str:

@@ -9,6 +9,7 @@ Plain HTTP spoken to the HTTPS port is answered with the way there.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import socket
@@ -30,6 +31,8 @@ BACKLOG = 128
 PEER_SHARE = 0.5  # of all connections, for one peer
 LOOPBACK = ("127.0.0.1", "::/64")  # a proxy of our own, as a rule
 PLAIN_BYTES_MAX = 4096
+DEAD = (errno.EINVAL, errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP)
+"""What only a listening socket says that will never take anybody again."""
 
 _HOST = re.compile(rb"^host:[ \t]*([A-Za-z0-9.\[\]:-]{1,255})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(rb"^(?:GET|HEAD) (/[A-Za-z0-9._~/?=&%-]{0,512}) HTTP/1\.[01]\r?$", re.MULTILINE)
@@ -49,15 +52,19 @@ class Doorman:
         self._peers: dict[asyncio.Protocol, str] = {}
 
     async def run(self, listener: socket.socket, server: web.Server, context: ssl.SSLContext | None) -> None:
-        """Take connections at `listener` for `server`, over TLS if there is a `context`, until cancelled."""
+        """Take connections at `listener` for `server`, over TLS if there is a `context`, until cancelled.
+
+        OSError if `listener` is dead."""
         self._server, self._context = server, context
         loop = asyncio.get_running_loop()
         try:
             while True:
                 try:
                     connection, address = await loop.sock_accept(listener)
-                except OSError as error:  # no file descriptor left, as a rule: some will be soon
-                    log.warning("server: cannot accept: %s", error)
+                except OSError as error:
+                    if error.errno in DEAD:
+                        raise
+                    log.warning("server: cannot accept: %s", error)  # no file descriptor left, as a rule
                     await asyncio.sleep(1)
                     continue
                 self._take(server, connection, peer_key(address[0]))

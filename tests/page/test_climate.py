@@ -55,6 +55,10 @@ async def test_what_cannot_be_commanded_is_said_with_the_reason(office: Office, 
     await page.get_by_role("button", name="Override").click()
     await expect(fault).to_have_text("temperature setpoint: a number is needed")
     assert office.written == []
+    await page.locator("#language").select_option("pt-BR")
+    await page.locator(f"[id='set-{SETPOINT}']").fill("22.3")
+    await page.get_by_role("button", name="Assumir").click()
+    await expect(fault).to_contain_text("o permitido são passos de 0,5 a partir de 16, foi pedido 22,3")
 
 
 async def test_the_control_loop_is_shown_and_outranked(office: Office, visitor: Visitor) -> None:

@@ -4,14 +4,77 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent.parent / "web" / "src"
+import pytest
+
+from agent.dispatch import Dispatch, Priority, Refused
+from agent.model import Device, Group, Kind, Point, Writable
+
+ROOT = Path(__file__).parent.parent.parent
+AGENT, SOURCE = ROOT / "agent", ROOT / "web" / "src"
+REFUSALS = SOURCE / "text" / "refusals.pt-BR.json"
 
 
 def texts(name: str) -> dict[str, str]:
     found: dict[str, str] = json.loads((SOURCE / "text" / f"{name}.json").read_text(encoding="utf-8"))
     return found
+
+
+AC = Group(
+    Device("ac", "split"),
+    "all",
+    (
+        Point("setpoint", "°C", writable=Writable(16, 30, 0.5)),
+        Point("low", writable=Writable(low=16)),
+        Point("high", writable=Writable(high=30)),
+        Point("mode", kind=Kind.STATE, states={1: "x"}, writable=Writable()),
+        Point("room"),
+    ),
+    1000,
+)
+
+
+async def _write(device: str, point: str, value: float) -> None:
+    raise AssertionError
+
+
+def refusals_of_commands() -> Iterator[str]:
+    dispatch = Dispatch([AC], _write)
+    for point, value, lease_s in (
+        *(
+            ("setpoint", 40, 60),
+            ("setpoint", 20.2, 60),
+            ("setpoint", float("nan"), 60),
+            ("setpoint", 20, 1e9),
+        ),
+        *(("low", 1, 60), ("high", 99, 60), ("mode", 2, 60), ("room", 1, 60), ("nothing", 1, 60)),
+    ):
+        with pytest.raises(Refused) as refused:
+            dispatch.submit(f"ac.{point}", value, Priority.MANUAL, "ana", lease_s)
+        yield str(refused.value)
+
+
+def test_why_a_command_is_refused_is_said_in_portuguese() -> None:
+    phrases: list[tuple[str, str]] = json.loads(REFUSALS.read_text(encoding="utf-8"))["phrases"]
+    for text in refusals_of_commands():
+        said = text
+        for english, own in phrases:
+            said = re.sub(english, own, said)
+        assert said != text
+        assert not re.search(r"\b(expected|found|not|of|from|to|written)\b", said), said
+
+
+def test_what_is_translated_is_what_the_agent_says() -> None:
+    found = json.loads(REFUSALS.read_text(encoding="utf-8"))
+    code = "".join(each.read_text(encoding="utf-8") for each in AGENT.rglob("*.py"))
+    code = re.sub(r'"\n\s*f?"', "", code)
+    assert {each for each in found["codes"] if f'"{each}"' not in code} == set()
+    said = "\n".join(refusals_of_commands())
+    for english, _ in found["phrases"]:
+        fixed = max(re.split(r"\(.+?\)\??|\\w\+|\\|\$", english), key=len)
+        assert fixed in code or re.search(english, said, re.MULTILINE), english
 
 
 def test_both_languages_say_the_same_things_with_the_same_blanks() -> None:

@@ -184,9 +184,7 @@ async def test_a_taken_port_is_said(site: Site, tmp_path: Path) -> None:
     port = int(site.server.url.rpartition(":")[2])
     async with Store(tmp_path / "other.db") as store:
         server = Server(ServerOptions(port=port), Hub(), store, tmp_path / "other", dict)
-        with pytest.raises(
-            OSError, match=f"server: cannot listen at 127.0.0.1 port {port}: .*choose another"
-        ):
+        with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1 port {port}: .*choose another"):
             await server.__aenter__()
 
 

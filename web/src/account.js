@@ -2,11 +2,11 @@
 
 import { $ } from "./element.js";
 import { Refusal, post, proof } from "./session.js";
-import { known, t } from "./text.js";
+import { known, refused, t } from "./text.js";
 
 function fault(error) {
   if (!(error instanceof Refusal)) return t("unreachable");
-  return known(error.code) ? t(error.code, { s: error.retryAfterS }) : error.message;
+  return known(error.code) ? t(error.code, { s: error.retryAfterS }) : refused(error);
 }
 
 /** Show the form for the first administrator in place of the login, while there is nobody to log in as. */

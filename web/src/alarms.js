@@ -2,7 +2,7 @@
 
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { instant, language, t } from "./text.js";
+import { instant, language, refused, t } from "./text.js";
 
 const PRIORITIES = ["critical", "high", "medium", "low"];
 const OPEN = ["unacknowledged", "returned"];
@@ -85,7 +85,7 @@ export class Alarms {
     } catch (error) {
       if (error instanceof SignedOut) return;
       button.disabled = false;
-      write($("alarm-fault"), error instanceof Refusal ? error.message : t("unreachable"));
+      write($("alarm-fault"), error instanceof Refusal ? refused(error) : t("unreachable"));
     }
   }
 }

@@ -13,7 +13,7 @@ import { Reports } from "./reports.js";
 import { Refusal, Session } from "./session.js";
 import { Live } from "./socket.js";
 import { Status } from "./status.js";
-import { chooseLanguage, known, language, t, translate } from "./text.js";
+import { chooseLanguage, known, language, refused, t, translate } from "./text.js";
 
 const VIEWS = ["live", "plot", "climate", "alarms", "jobs", "export", "reports", "status"];
 
@@ -109,7 +109,7 @@ function leave(reason) {
 
 function loginFault(error) {
   if (!(error instanceof Refusal)) return t("unreachable");
-  return known(error.code) ? t(error.code, { s: error.retryAfterS }) : error.message;
+  return known(error.code) ? t(error.code, { s: error.retryAfterS }) : refused(error);
 }
 
 $("login").addEventListener("submit", async (event) => {

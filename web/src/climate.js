@@ -4,7 +4,7 @@
 import { $, make, write } from "./element.js";
 import { grouped } from "./devices.js";
 import { Failed } from "./socket.js";
-import { plain, shown, span, t, why, word } from "./text.js";
+import { denied, plain, refused, shown, span, t, why, word } from "./text.js";
 
 const LEASES_MIN = [15, 30, 60, 120, 240, 480, 1440];
 const LEASE_MIN = 60;
@@ -66,7 +66,7 @@ const from = (command) => (command.priority === "control" ? why(command.source.r
 /** `manual · ana · 59 min left · written`. */
 function said(command, source) {
   const left = t("left", { span: span((command.endsMs - Date.now()) / 1000) });
-  const parts = [t(`by_${command.priority}`), source, left, t(`is_${command.state}`), command.reason];
+  const parts = [t(`by_${command.priority}`), source, left, t(`is_${command.state}`), denied(command.reason)];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -206,13 +206,13 @@ export class Climate {
     if (Number.isNaN(row.value)) return { row, why: t("wantNumber") };
     try {
       const answer = await this.#live.ask({ type: "command", point: row.point.id, value: row.value, lease_s });
-      if (answer.state === "refused") return { row, why: answer.reason };
+      if (answer.state === "refused") return { row, why: denied(answer.reason) };
       this.#file(answer);
       row.touch(false);
       return { row, why: "" };
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
-      return { row, why: error.code === "unreachable" ? t("unreachable") : error.message };
+      return { row, why: error.code === "unreachable" ? t("unreachable") : refused(error) };
     }
   }
 
@@ -227,7 +227,7 @@ export class Climate {
       card.say(t("given"));
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
-      card.say("", error.code === "unreachable" ? t("unreachable") : error.message);
+      card.say("", error.code === "unreachable" ? t("unreachable") : refused(error));
     }
     this.tick();
   }

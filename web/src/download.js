@@ -3,7 +3,7 @@
 import { OWN, grouped } from "./devices.js";
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { language, number, sizeOf, t, titled } from "./text.js";
+import { language, number, refused, sizeOf, t, titled } from "./text.js";
 
 const HOUR_MS = 3_600_000;
 const ESTIMATE_MS = 400;
@@ -247,7 +247,7 @@ export class Download {
     if (error instanceof SignedOut) return;
     const cancelled = error.name === "AbortError";
     write($("download-state"), cancelled ? t("cancelled") : "");
-    write($("download-fault"), cancelled ? "" : error instanceof Refusal ? error.message : t("broken"));
+    write($("download-fault"), cancelled ? "" : error instanceof Refusal ? refused(error) : t("broken"));
   }
 
   #busy(busy) {

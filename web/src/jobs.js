@@ -2,7 +2,7 @@
 
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { instant, known, number, span, t } from "./text.js";
+import { instant, known, number, refused, span, t } from "./text.js";
 
 const RUNS_SHOWN = 20;
 
@@ -124,7 +124,7 @@ export class Jobs {
 
   #fault(error) {
     if (error instanceof SignedOut) return;
-    write($("job-fault"), error instanceof Refusal ? error.message : t("unreachable"));
+    write($("job-fault"), error instanceof Refusal ? refused(error) : t("unreachable"));
   }
 }
 

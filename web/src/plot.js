@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import { $, make, write } from "./element.js";
 import { Failed } from "./socket.js";
 import { Series } from "./series.js";
-import { called, clock, number, shown, t, titled } from "./text.js";
+import { called, clock, number, refused, shown, t, titled } from "./text.js";
 
 const POINTS_MAX = 6;
 const STEPS = 900; // about as many as there are pixels
@@ -157,7 +157,7 @@ export class Plot extends EventTarget {
       write($("plot-fault"), "");
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
-      if (run === this.#run) write($("plot-fault"), t("noHistory", { why: error.message }));
+      if (run === this.#run) write($("plot-fault"), t("noHistory", { why: refused(error) }));
     }
     this.#draw();
   }

@@ -2,7 +2,7 @@
 
 import { $, make, write } from "./element.js";
 import { Refusal, SignedOut } from "./session.js";
-import { calendar, instant, language, number, sizeOf, t } from "./text.js";
+import { calendar, instant, language, number, refused, sizeOf, t } from "./text.js";
 
 const LOOK_MS = 2_000;
 const QUIET_MS = 30_000;
@@ -162,7 +162,7 @@ export class Reports {
   }
 }
 
-const said = (error) => (error instanceof Refusal ? error.message : t("unreachable"));
+const said = (error) => (error instanceof Refusal ? refused(error) : t("unreachable"));
 const period = (report) => [report.begin, report.end].filter(Boolean).map(calendar).join(" – ");
 
 function button(key, title, does) {

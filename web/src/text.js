@@ -4,6 +4,7 @@ import reasons from "../../agent/control/site/reasons.pt-BR.json";
 import en from "./text/en.json";
 import words from "./text/profiles.pt-BR.json";
 import pt from "./text/pt-BR.json";
+import refusals from "./text/refusals.pt-BR.json";
 
 const TEXTS = { "pt-BR": pt, en };
 
@@ -60,12 +61,19 @@ export function number(value, digits, unit = "") {
 /** A word of a profile (a state, a common point's name), in the chosen language if it is known there. */
 export const word = (text) => (language === "en" ? text : words[text] ?? text);
 
+const inPortuguese = (text, phrases) => {
+  const said = phrases.reduce((left, [english, own]) => left.replace(new RegExp(english, "g"), own.replaceAll("\\", "$")), text);
+  return said.replace(/\d+(?:\.\d+)+/g, (found) => (found.split(".").length === 2 ? found.replace(".", ",") : found)); // no addresses
+};
+
 /** Why control did something: whole or in parts, as `uicps-agent control explain` says it. */
-export function why(reason) {
-  if (language === "en") return reason;
-  const said = reasons.reduce((text, [english, own]) => text.replace(new RegExp(english, "g"), own.replaceAll("\\", "$")), reason);
-  return said.replace(/(\d)\.(\d)/g, "$1,$2");
-}
+export const why = (reason) => (language === "en" ? reason : inPortuguese(reason, reasons));
+
+/** Why something was not done, as far as the words are known. */
+export const denied = (reason) => (language === "en" || !reason ? reason : inPortuguese(reason, refusals.phrases));
+
+/** What a refusal says: its code has a text of its own where no detail is lost by that. */
+export const refused = ({ code, message }) => (language === "en" ? message : refusals.codes[code] ?? denied(message));
 
 // "on" is also the word for one of its values.
 export const plain = ({ point }) => (point === "on" ? "on/off" : point.replaceAll("_", " "));

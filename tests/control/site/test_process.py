@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import signal
 import socket
 import sqlite3
@@ -152,6 +154,45 @@ async def _moving(site: Site, udp: int) -> AsyncIterator[None]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+PIDFD_GETFD = 438
+LISTENS = "0A"
+
+
+def break_listener(pid: int, port: int) -> None:
+    """Shut the listening socket of that process down, from outside: it will never accept again."""
+    with Path("/proc/net/tcp").open() as table:
+        rows = [line.split() for line in table if line.split()[3] == LISTENS]
+    (inode,) = {row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port}
+    folder = Path(f"/proc/{pid}/fd")
+    (theirs,) = [int(each.name) for each in folder.iterdir() if each.readlink() == Path(f"socket:[{inode}]")]
+    process = os.pidfd_open(pid)
+    try:
+        ours = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, theirs, 0)
+        assert ours >= 0, os.strerror(ctypes.get_errno())
+        with socket.socket(fileno=ours) as listener:
+            listener.shutdown(socket.SHUT_RDWR)
+    finally:
+        os.close(process)
+
+
+async def test_control_goes_on_with_the_server_stopped_which_comes_back(field: Field) -> None:
+    with socket.create_server(("127.0.0.1", field.ports["server"])):  # somebody else has the port
+        await field.start()
+        await until(lambda: field.unit("on") == 1 and field.decisions() >= 3, 30)
+    await until(lambda: "server: well again" in field.log.read_text(), 30)
+    assert field.process
+    break_listener(field.process.pid, field.ports["server"])
+    await until(lambda: "server: [Errno 22]" in field.log.read_text(), 10)
+    before = field.decisions()
+    await until(lambda: field.decisions() >= before + 3, 20)
+    await until(lambda: field.log.read_text().count("server: well again") == 2, 30)
+    _, writer = await asyncio.open_connection("127.0.0.1", field.ports["server"])
+    writer.close()
+    assert await field.end(signal.SIGTERM) == 0
+    assert field.unit("on") == 1
+    assert "Traceback" not in field.log.read_text()
 
 
 async def test_control_goes_on_with_the_store_full_the_server_busy_and_the_broker_gone(field: Field) -> None:
