@@ -14,6 +14,7 @@ Calls block: make them in a thread, one at a time.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -21,11 +22,14 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 START_S = 20.0  # Python and numpy, on a slow box at a bad time
 PROGRAM = "agent.apart"
+# The other cores are the agent's; threads that wait for work take 40 ms to start, and memory.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 class Apart:
@@ -50,7 +54,7 @@ class Apart:
         """What `function` returns, or its exception; OSError without an answer in `limit_s`."""
         limit_s = self._limit_s + (self._start_s if self._child is None else 0.0)
         child = self._child = self._child or subprocess.Popen(  # noqa: S603 - our own program
-            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD}
         )
         late = threading.Event()
         timer = threading.Timer(limit_s, _give_up, (child, late))
@@ -122,6 +126,8 @@ def _pickled(error: Exception) -> bytes:
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody waits for the answer any more
     os.nice(int(sys.argv[1]))
+    with contextlib.suppress(OSError):  # when memory is short it goes before the agent does
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints goes to the log and not between the answers
     main(sys.stdin.buffer, _answers)

@@ -29,6 +29,7 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)
 COMPANIONS = ("-wal", "-shm", "")
 ASIDE_MAX = 3  # files of a small database, moved aside for one reason, that are kept: the newest
 MODE = 0o600
+CACHE_KB = 128  # of SQLite's own 2 MB for each connection: what is asked often is kept by who asks
 
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -166,6 +167,7 @@ class Database:
         try:
             await self._db.execute("PRAGMA journal_mode = WAL")
             await self._db.execute("PRAGMA synchronous = FULL")
+            await self._db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             await self._db.execute(f"PRAGMA secure_delete = {'ON' if self._erase else 'OFF'}")
             await migrate(self._db, self._schema)
         except BaseException:

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import os
 import platform
+import resource
 import shutil
 import sqlite3
 import struct
@@ -76,15 +77,20 @@ def written_bytes() -> int:
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("write_bytes"))
 
 
+def cpu_s() -> float:
+    each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in each)
+
+
 class Cost:
-    """CPU seconds and bytes written since it was made."""
+    """CPU seconds (of children too, once they have ended) and bytes written since it was made."""
 
     def __init__(self) -> None:
-        self._cpu_s, self._bytes = time.process_time(), written_bytes()
+        self._cpu_s, self._bytes = cpu_s(), written_bytes()
 
     def per_value(self, values: int, less_s: float) -> tuple[float, float]:
-        cpu_s = time.process_time() - self._cpu_s - less_s
-        return cpu_s / values * 1e6, (written_bytes() - self._bytes) / values
+        took_s = cpu_s() - self._cpu_s - less_s
+        return took_s / values * 1e6, (written_bytes() - self._bytes) / values
 
 
 def feed_cost_s(seconds: int) -> float:
@@ -106,6 +112,7 @@ async def ours(file: Path, seconds: int, less_s: float) -> tuple[float, float, f
             await store.commit()
             if second % 5 == 0:
                 await store.upkeep.once()
+        await store.disk.packer.close()
         values = store.last_seq * POINTS
         cpu_us, written = cost.per_value(values, less_s)
     with sqlite3.connect(file) as db:

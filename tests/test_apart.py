@@ -19,6 +19,7 @@ class Odd(Exception):
         super().__init__(f"{one} and {two}")
 def process(): return os.getpid()
 def niceness(): return os.nice(0)
+def stands_back(): return os.environ["OPENBLAS_NUM_THREADS"], open("/proc/self/oom_score_adj").read().strip()
 def length(data): return len(data)
 def chatter(): print("chatter"); return 1
 def odd(): raise Odd("this", "that")
@@ -40,6 +41,7 @@ def test_one_child_answers_call_after_call_and_rests() -> None:
         assert child not in {os.getpid(), None}
         assert apart("odd:process") == child
         assert apart("odd:niceness") == os.nice(0) + 3
+        assert apart("odd:stands_back") == ("1", "1000")
         assert apart("odd:length", bytes(10_000_000)) == 10_000_000
         assert apart("odd:chatter") == 1
         apart.rest()

@@ -194,7 +194,7 @@ ALLOWED = {
     "commands.doctor": {"deploy", "doctor"},
     "commands.service": {"", "config", "deploy", "status_file"},
     "sheltered": {"config", "field", "notify", "service", "store"},
-    "commands.agent": {"config", "demo.run", "logs", "private", "sheltered"},
+    "commands.agent": {"config", "demo.run", "logs", "private", "sheltered", "tls"},
     "commands": {
         "client",
         "database",

@@ -74,12 +74,10 @@ class Rest:
 
     async def __aenter__(self) -> Self:
         """OSError if the CA file cannot be used. Nothing is asked yet."""
-        tls: ssl.SSLContext | bool = True
-        if self._ca_file:
-            try:
-                tls = ssl.create_default_context(cafile=self._ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise OSError(f"{self._ca_file}: expected certificates in PEM: {error}") from error
+        try:
+            tls = ssl.create_default_context(cafile=self._ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise OSError(f"{self._ca_file}: expected certificates in PEM: {error}") from error
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=8),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),

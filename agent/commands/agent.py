@@ -8,6 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.tls.unread import authorities_unread
+
+with authorities_unread():
+    import aiohttp  # noqa: F401 - loaded here, before whoever uses it
+
 from agent.commands.terminal import EXIT_FAILED, EXIT_WELL, run
 from agent.config import load
 from agent.logs import start_logging

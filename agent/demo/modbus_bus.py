@@ -4,8 +4,9 @@ The agent opens `bus.port` like any serial port. Rules of the wire: every charac
 talks at a time, a device begins 3.5 characters after the request has ended, who is not there is silent.
 What answers is pymodbus (its framer, its PDUs, `SimulatedDevice`), so the driver's codec meets another.
 A test makes the bus bad: `prefix` and `suffix` (noise around each answer), `echo` (a two-wire adapter),
-`spoil_every` (so many answers, then a broken one), `ignores` (questions that nobody answers). It counts
-answers, spoilt ones, collisions, requests before the silence was over, and the wire's seconds in use.
+`spoil_every` (so many answers, then a broken one), `ignores` (questions that nobody answers), `chunk_bytes`
+(how an adapter passes them on). It counts answers, spoilt ones, collisions, requests before the silence was
+over, and the wire's seconds in use.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import pty
 import tty
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -38,6 +40,7 @@ class SimulatedBus:
         self.port = ""
         self.prefix = self.suffix = b""
         self.echo = False
+        self.chunk_bytes = CHUNK_BYTES
         self.spoil_every = 0
         self.ignores: Callable[[int, bytes], bool] = lambda unit_id, pdu: False
         self.requests = self.answers = self.spoilt = self.collisions = self.early = 0
@@ -80,7 +83,7 @@ class SimulatedBus:
 
     def _readable(self) -> None:
         data = os.read(self._master, 4096)
-        now_s = asyncio.get_running_loop().time()
+        now_s = monotonic()
         if self.echo:
             self.say(data)
         if self._answering and not self._answering.done():
@@ -108,7 +111,7 @@ class SimulatedBus:
         answer.dev_id = unit_id
         frame = self.prefix + self._spoilt(self._framer.buildFrame(answer)) + self.suffix
         self.wire_s += len(frame) * self.byte_s + self.silence_s
-        await self._send(frame, max(begins_s, asyncio.get_running_loop().time()))
+        await self._send(frame, max(begins_s, monotonic()))
         self.answers += 1
 
     def _spoilt(self, frame: bytes) -> bytes:
@@ -120,10 +123,10 @@ class SimulatedBus:
 
     async def _send(self, frame: bytes, begins_s: float) -> None:
         """Pass the frame on in chunks, each when its last byte is through."""
-        for at in range(0, len(frame), CHUNK_BYTES):
-            chunk = frame[at : at + CHUNK_BYTES]
+        for at in range(0, len(frame), self.chunk_bytes):
+            chunk = frame[at : at + self.chunk_bytes]
             through_s = begins_s + (at + len(chunk)) * self.byte_s
-            await asyncio.sleep(max(through_s - asyncio.get_running_loop().time(), 0))
+            await asyncio.sleep(max(through_s - monotonic(), 0))
             self._quiet_s = through_s
             if self._master >= 0:
                 self.say(chunk)

@@ -69,5 +69,10 @@ class Aside:
             self._resting = asyncio.get_running_loop().call_later(self._idle_s, self._end)
 
     def _end(self) -> None:
-        if not self._one.locked():
-            self._ending = asyncio.ensure_future(self.close())
+        self._resting = None
+        self._ending = asyncio.ensure_future(self._end_idle())
+
+    async def _end_idle(self) -> None:
+        async with self._one:
+            if self._resting is None and not self._kept:  # nobody has asked meanwhile
+                await to_its_end(asyncio.to_thread(self._apart.rest))

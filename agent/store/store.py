@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEMORY_COMMITTED_READINGS = 4096
+MEMORY_COMMITTED_READINGS = 1024  # an uplink that keeps up never touches the disk; 20 s of 50 devices
 
 
 class Store(Readable):

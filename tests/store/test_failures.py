@@ -20,6 +20,7 @@ from agent.model import Reading
 from agent.store import Store, StoreOptions, layout
 from agent.store.backup import back_up, check, restore
 from agent.store.chunk_table import ChunkSize
+from agent.store.store import MEMORY_COMMITTED_READINGS
 from tests.conftest import group_of, until
 from tests.store.test_sealing import GROUPS, bits, everything, filled, some
 
@@ -110,7 +111,7 @@ async def test_damage_under_a_running_agent_costs_nothing_that_memory_has(tmp_pa
         found = await everything(store)
         assert found[-1][0] == 9_050
         assert [bits(each) for _, each in found] == [bits(each) for each in readings[-len(found) :]]
-        assert len(found) >= 4096
+        assert len(found) >= MEMORY_COMMITTED_READINGS
         rows = await store.ledger.rows(0, 10**13)
         assert sum(row.acquired for row in rows) == len(found)
     async with Store(file) as store:
@@ -134,7 +135,7 @@ async def test_pages_that_go_bad_under_a_running_agent_are_noticed_and_left_behi
         assert not store.state.failing
         found = await everything(store)
         assert [bits(each) for _, each in found] == [bits(each) for each in readings[-len(found) :]]
-        assert len(found) >= 4096
+        assert len(found) >= MEMORY_COMMITTED_READINGS
         store.append(some(50, 9_050))
         await store.commit()
         assert store.state.committed_seq == 9_100

@@ -94,9 +94,9 @@ def webhook_secret(file: Path) -> bytes:
     return secret
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file) if ca_file else True
+        return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as error:
         raise OSError(f"{ca_file}: expected certificates in PEM: {error}") from error
 

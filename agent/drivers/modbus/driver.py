@@ -127,13 +127,12 @@ class ModbusLine:
 
     def statistics(self) -> dict[str, Any]:
         """Plain data for people: the line's load (0 to 1) and stretch, and each device's traffic."""
-        loop_s = asyncio.get_running_loop().time() if self._link else 0.0
         return {
             "line": self.name,
             "where": self._options.where,
             "connected": self._link is not None,
             "down": "" if self._link else self._down,
-            "busy": round(self._link.load.share(loop_s), 4) if self._link else 0.0,
+            "busy": round(self._link.load.share(time.monotonic()), 4) if self._link else 0.0,
             "stretch": round(self.stretch, 3),
             "counters": dict(self.counters),
             "devices": {name: self._device_statistics(unit) for name, unit in self._units.items()},

@@ -5,7 +5,8 @@ the line has been quiet for DRAIN_SILENCE_S; the unit that kept silent is not as
 answer cannot be late any more (`LATE_S_MIN`). On TCP the transaction id does all that. A request that is
 cancelled leaves the link fit for use. Raises TimeoutError if the device is silent, GarbledError if an
 answer came that cannot be read, ConnectionError if the line is gone: all requests end with it then. A
-peer that keeps silent `silent_requests_max` times in a row counts as gone: it may be hung.
+peer that keeps silent `silent_requests_max` times in a row counts as gone: it may be hung. Time is asked of
+the system: uvloop's own is that of its last turn, in whole milliseconds, as long as a silence.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 from agent.drivers.modbus.frame import Framing, RtuFraming
@@ -94,7 +96,7 @@ class Link(asyncio.Protocol):
         self._deadline_s = 0.0
         self._is_rtu = isinstance(framing, RtuFraming)
         self._is_paced = self._is_rtu or pace.delay_s > 0
-        self._heard_s = self._ended_s = self._loop.time()
+        self._heard_s = self._ended_s = monotonic()
         self._is_dirty = False
         self._late: dict[int, float] = {}
 
@@ -126,7 +128,7 @@ class Link(asyncio.Protocol):
         try:
             if self._is_paced:
                 await self._settle()
-            sent_s = self._loop.time()
+            sent_s = monotonic()
             answer = await self._send(unit_id, pdu, sent_s, timeout_s)
         except (TimeoutError, asyncio.CancelledError) as error:
             if sent_s:
@@ -146,7 +148,7 @@ class Link(asyncio.Protocol):
         self._answer = answer = self._loop.create_future()
         self._wire.write(self._framing.send(unit_id, pdu))
         self._deadline_s = now_s + timeout_s
-        self._timer = self._loop.call_at(self._deadline_s, self._expire, timeout_s)
+        self._timer = self._loop.call_later(timeout_s, self._expire, timeout_s)
         return answer
 
     def _ended(self, sent_s: float) -> None:
@@ -155,13 +157,13 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         self._answer = None
         if sent_s:
-            self._ended_s = self._loop.time()
+            self._ended_s = monotonic()
             self.response_s = self._ended_s - sent_s
             self.load.add(sent_s, self._ended_s)
 
     async def outwait(self, unit_id: int) -> None:
         """Wait until no answer of this unit can be late any more."""
-        wait_s = self._late.get(unit_id, 0.0) - self._loop.time()
+        wait_s = self._late.get(unit_id, 0.0) - monotonic()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         self._late.pop(unit_id, None)
@@ -171,7 +173,7 @@ class Link(asyncio.Protocol):
         if self._is_rtu:
             self._is_dirty = True
             if not isinstance(error, GarbledError):
-                self._late[unit_id] = self._loop.time() + self.late_s(timeout_s)
+                self._late[unit_id] = monotonic() + self.late_s(timeout_s)
 
     def _wire_s(self, pdu: bytes) -> float:
         """How long request and answer take on the wire, with the silence between them."""
@@ -183,9 +185,9 @@ class Link(asyncio.Protocol):
     async def _settle(self) -> None:
         """Wait for the silence before a request, after a failure until the line is quiet for sure."""
         silence_s = max(self._pace.silence_s, DRAIN_SILENCE_S) if self._is_dirty else self._pace.silence_s
-        give_up_s = self._loop.time() + DRAIN_S_MAX + silence_s + self._pace.delay_s
+        give_up_s = monotonic() + DRAIN_S_MAX + silence_s + self._pace.delay_s
         while not self._lost:
-            now_s = self._loop.time()
+            now_s = monotonic()
             due_s = max(self._heard_s + silence_s, self._ended_s + self._pace.delay_s)
             if self._is_dirty:
                 due_s = max(due_s, self._ended_s + silence_s)
@@ -230,7 +232,7 @@ class Link(asyncio.Protocol):
         self._wire = transport  # type: ignore[assignment]  # a stream transport has write and abort
 
     def data_received(self, data: bytes) -> None:
-        self._heard_s = self._loop.time()
+        self._heard_s = monotonic()
         try:
             pdu = self._framing.receive(data)
         except MalformedError as error:
@@ -250,7 +252,7 @@ class Link(asyncio.Protocol):
             pause_s = max(GARBLED_AFTER_S, 4 * self._pace.silence_s)
             due_s = min(self._deadline_s, self._heard_s + pause_s)
             self._timer.cancel()
-            self._timer = self._loop.call_at(due_s, self._expire, pause_s)
+            self._timer = self._loop.call_later(due_s - monotonic(), self._expire, pause_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"{self._name}: connection lost" + (f": {exc}" if exc else ""))
