@@ -64,6 +64,10 @@ class Fault(NamedTuple):
         return ": ".join(part for part in self if part)
 
 
+class ImpossibleError(ValueError):
+    """What somebody asked for cannot be; the text says what was expected."""
+
+
 class FaultyFile(Exception):  # noqa: N818  - it is the file that is at fault
     """Raised with every fault of the configuration, never only the first."""
 

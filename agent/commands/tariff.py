@@ -7,10 +7,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.config import load as load_config
 from agent.schema import read
 
-# agent.tariff is imported where it is used: numpy and the holidays are not for `uicps-agent run` to carry.
+# agent.tariff and agent.config are imported where they are used: half a second each, on a small box more.
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -71,5 +70,9 @@ def _day(text: str) -> date:
 
 
 def _folders(config: Path | None) -> tuple[Path, ...]:
-    folder = load_config(config).options.agent.tariff_dir if config else None
+    if config is None:
+        return ()
+    from agent.config import load as load_config  # noqa: PLC0415
+
+    folder = load_config(config).options.agent.tariff_dir
     return (folder,) if folder else ()

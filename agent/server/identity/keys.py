@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from agent.database import Database
+from agent.schema import ImpossibleError
 from agent.server.identity.permissions import Permission, scopes
 
 PREFIX = "uak_"
@@ -24,7 +25,7 @@ _KEY = re.compile(r"uak_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-class ApiKeyError(ValueError):
+class ApiKeyError(ImpossibleError):
     """A key that cannot be so; the text says what was expected."""
 
 

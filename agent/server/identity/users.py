@@ -25,6 +25,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from agent.database import Database, Statement
+from agent.schema import ImpossibleError
 from agent.server.identity.permissions import Role
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class User(NamedTuple):
     unlocks: int = 0  # grows when someone unlocks him
 
 
-class UserError(ValueError):
+class UserError(ImpossibleError):
     """A user that cannot be so; the text says what was expected."""
 
 
