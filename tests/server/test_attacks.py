@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from agent.server import Role
-from agent.server.audit import Query
-from agent.server.audit.watch import REFUSALS_ALARM, SINGLY_MAX
 from agent.server.identity.tokens import AUDIENCE, ISSUER
 from agent.server.office import KEY_FILE
 from tests.server.conftest import PASSWORD, Site, StartSite, basic
@@ -144,37 +142,6 @@ async def test_brute_force_is_slowed_noted_and_raises_an_alarm(site: Site) -> No
     assert sum(entry.what.get("more", 1) for entry in throttled) == 300 - judged
     assert len(refused) + len(throttled) < 100  # a flood does not fill the log
     assert "guess" not in str([*refused, *throttled])
-
-
-async def test_typing_errors_are_no_attack_and_what_is_not_allowed_is(site: Site) -> None:
-    headers = await site.bearer()
-    for _ in range(2 * REFUSALS_ALARM):
-        async with site.http.get("/api/v1/export.csv?points=x&from=yesterday", headers=headers) as reply:
-            assert reply.status == 400
-    assert await site.audited("invalid_time")
-    assert site.alarms == []
-    for _ in range(REFUSALS_ALARM):
-        async with site.http.get("/api/v1/users", headers=headers) as reply:
-            assert reply.status == 403
-    assert site.alarms == ["server.refusals"]
-
-
-async def test_many_addresses_are_many_refusals(site: Site) -> None:
-    watch = site.server.office.watch
-    for at in range(5000):
-        watch.refused("login.refused", peer=f"10.0.{at // 256}.{at % 256}")
-    assert len(watch._windows) <= 257
-    await site.server.audit.settled()
-    pages = [page async for page in site.server.audit.all(Query(kind="login.refused"))]
-    assert sum(len(page) for page in pages) == 256 + SINGLY_MAX
-    site.monotonic.now_s += 60
-    await site.server.office.tick()
-    (entry, *_) = await site.audited("login.refused")
-    assert entry.peer == "many"
-    assert entry.what["more"] == 5000 - 256 - SINGLY_MAX
-    assert site.alarms == ["server.refusals"]
-    assert REFUSALS_ALARM < 5000
-    assert SINGLY_MAX < REFUSALS_ALARM
 
 
 @pytest.mark.parametrize("path", ["/token", "/token/refresh", "/token/revoke", "/setup"])
