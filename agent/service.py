@@ -154,18 +154,18 @@ class Service:
             troubles=lambda: [*troubles(), *self._shut()],
         )
         field.hub.declare(*health.groups)
-        self._stay_alive(health, store, troubles)
+        self._stay_alive(health, store, control)
         return health
 
     def _shut(self) -> list[str]:
         return self._door.troubles() if self._door else []
 
-    def _stay_alive(self, health: Health, store: Store, troubles: Callable[[], list[str]]) -> None:
+    def _stay_alive(self, health: Health, store: Store, control: SiteControl | None) -> None:
         """Let the service manager and whoever has a shell know that we are well, as long as we are."""
         signs: dict[str, Sign] = {
             "store": Commits(lambda: store.state),
             "loop": Punctual(lambda: health.lag_ms),
-            "control": lambda: "; ".join(troubles()),
+            "control": control.lifeless if control else str,
         }
         watchdog = Watchdog(self._notifier, signs, health.summary)
         status = partial(_status_file, StatusFile(health.status))

@@ -39,6 +39,8 @@ OBEY_SHARE = 0.08
 SOON_S = 8 * 3600.0
 STALE_S = 300.0
 ELAPSED_S_MAX = 1800.0
+UNWATCHED_MS = 1_000_000
+"""Cycles further apart: nobody looked, or the clock was set forward. That is no reading that stands still."""
 GOOD_K, SEEN_SHORT_MS = 0.5, 10 * 86_400_000
 HARD_K = 0.5
 
@@ -93,6 +95,8 @@ def decide(
     for room in sorted(rooms, key=lambda each: -each.priority):
         own = _copy(after.rooms.get(room.id), room)
         own.cycle_s = elapsed_s
+        if now_ms - state.last_ms > UNWATCHED_MS:
+            own.moved_ms = now_ms
         after.rooms[room.id] = own
         seen = observed.rooms.get(room.id, RoomSeen())
         temp_c, fault = ladder.temperature(seen)

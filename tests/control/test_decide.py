@@ -105,6 +105,19 @@ def test_state_and_parameters_survive_json() -> None:
     assert again.once(seen(26.4)) == site.once(seen(26.4))
 
 
+@pytest.mark.parametrize("hours", [1, 5, 24])
+def test_a_clock_set_forward_makes_no_reading_stand_still(hours: int) -> None:
+    """Or an agent that was away: half an hour of the plain schedule for nothing."""
+    site = Site(9 * 60)
+    site.run(60, lambda minute: seen(25.0 + minute % 7 / 100))
+    before = site.once(seen(25.0))[0].rung
+    site.state.rooms["room"].still_s = 600.0  # the habit of this sensor
+    site.minute += hours * 60
+    assert site.once(seen(25.0))[0].rung == before
+    still = site.run(60, lambda _: seen(25.0))
+    assert still[-1].rung == Rung.SCHEDULE, "what stands still from then on is noticed as ever"
+
+
 def test_off_by_night_on_before_the_opening_and_in_the_day() -> None:
     site = Site(0)
     decisions = site.run(24 * 60, lambda _: seen(26.5))

@@ -4,7 +4,8 @@
 needs it (plans, learning, holidays, tariffs) is done in a child while it is needed (`aside`).
 """
 
+from agent.control.site.doors import Doors
 from agent.control.site.rests import Rests
-from agent.control.site.site_control import Doors, SiteControl
+from agent.control.site.site_control import SiteControl
 
 __all__ = ["Doors", "Rests", "SiteControl"]

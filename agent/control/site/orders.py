@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from agent.control.options import RoomOptions, UnitOptions
@@ -76,6 +76,8 @@ class Orders:
         for point, value in values.items():
             # After a change of mode everything is told anew: the unit may have brought its own back.
             fresh = again or (mode in moved and point not in moved)
+            # But for the fan while it dries: units choose it then themselves.
+            fresh = fresh and not (decision.dry and point == self._units[key].fan_point)
             reason = f"control: {decision.reason}"[:128]
             self._dispatch.submit(point, value, Priority.CONTROL, reason, self._lease_s, again=fresh)
         self._told[key] = _Told(values, decision.attempt, self._clock() + self._lease_s / 2)
@@ -86,24 +88,21 @@ class Orders:
         for point in self._told.pop(key, _Told()).values:
             self._dispatch.release(point, Priority.CONTROL)
 
-    async def leave(self, parting: Mapping[tuple[str, str], tuple[bool, float]]) -> None:
-        """Before the agent ends: tell each unit of ours what it shall keep (on, set point), as far as that
-        goes
-        in `LEAVE_S_MAX`. A unit that was never told anything is left alone."""
+    async def leave(self, parting: Sequence[Decision]) -> None:
+        """Before the agent ends: tell each unit of ours what it shall keep, as far as that goes in
+        `LEAVE_S_MAX`. A unit that was never told anything is left alone, and off stays off."""
         commands: list[Command] = []
-        for key, (on, setpoint_c) in parting.items():
+        for decision in parting:
+            key = (decision.room, decision.unit)
             told, unit = self._told.get(key), self._units.get(key)
-            if told is None or unit is None:
-                continue
-            values = {unit.setpoint_point: setpoint_c, unit.on_point: 1.0} if on else {unit.on_point: 0.0}
-            if not on and not told.values[unit.on_point]:
+            if told is None or unit is None or not (decision.on or told.values[unit.on_point]):
                 continue
             # Written whatever we believe: it is the last word.
             commands += [
                 self._dispatch.submit(
                     point, value, Priority.CONTROL, "control: parting", LEAVE_LEASE_S, again=True
                 )
-                for point, value in values.items()
+                for point, value in values_of(unit, decision).items()
             ]
         await asyncio.gather(*(self._dispatch.settled(command, LEAVE_S_MAX) for command in commands))
 
@@ -113,10 +112,10 @@ def values_of(unit: UnitOptions, decision: Decision) -> dict[str, float]:
     if not decision.on:
         return {unit.on_point: 0.0}
     values: dict[str, float] = {}
+    dry = decision.dry and unit.dry_code is not None
     if unit.mode_point is not None:
-        dry = decision.dry and unit.dry_code is not None
         values[unit.mode_point] = unit.dry_code if dry and unit.dry_code is not None else unit.cool_code
-    if unit.fan_point is not None:
+    if unit.fan_point is not None and not dry:
         values[unit.fan_point] = unit.fan_code
     if decision.setpoint_c is not None:
         values[unit.setpoint_point] = decision.setpoint_c

@@ -30,6 +30,7 @@ from agent.database import move_aside
 DAY_MS = 86_400_000
 ROW = f"<{COLUMNS}d"
 BUSY_S = 5.0
+CACHE_KB = 256  # of pages in memory: a cycle touches a few, SQLite's own bound is 2 MB
 TRIM_SHARE = 0.05
 PAGES_VACUUMED = 500
 
@@ -74,6 +75,7 @@ class Record:
         self.file.touch(mode=0o600)
         db = sqlite3.connect(self.file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
+            db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

@@ -26,6 +26,7 @@ class Rests:
         self._clock = clock
         self._units: dict[str, tuple[Unit, UnitState]] = {}
         self._last_start_ms = NEVER_MS
+        self._parting = False
         for options in rooms:
             for table, unit in zip(options.unit, room_of(options).units, strict=True):
                 self._units[table.on_point] = (unit, UnitState(since_ms=NEVER_MS))
@@ -36,10 +37,15 @@ class Rests:
             return 0.0
         unit, state = self._units[point]
         on = value > 0
-        if state.on == on:
+        if state.on == on or (on and self._parting):
             return 0.0
         last = self._last_start_ms
         return rest(unit, state, on, self._now_ms(), last_start_ms=last, powered_s=None, place=0).wait_s
+
+    def part(self) -> None:
+        """The agent ends: who must be left on is, even within its rest, or it would stay off for good. A
+        unit's own protection holds its compressor back for those minutes."""
+        self._parting = True
 
     def heard(self, command: Command) -> None:
         """Note what was written."""

@@ -12,9 +12,9 @@ Rules.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -30,21 +30,20 @@ from agent.control.options import ControlOptions, RoomOptions, TariffOptions
 from agent.control.planner import Planner
 from agent.control.room import Decision, Observed, Outlook, Room, Rung
 from agent.control.site.aside import Aside
+from agent.control.site.doors import Doors
 from agent.control.site.keeper import Keeper, Made
 from agent.control.site.orders import Orders
 from agent.control.site.outlooks import Outlooks
 from agent.control.site.own import OwnController
+from agent.control.site.plainly import parting, plainly
 from agent.control.site.points import RUNGS, groups_of, readings_of
 from agent.control.site.record import Record
 from agent.control.site.remotes import Remotes
-from agent.control.site.rests import Rests
 from agent.control.site.sight import Powered, Sight, observed_of, points_of
 from agent.control.site.site_load import SiteLoad
 from agent.control.site.timed import Timed
 from agent.control.site.wanted import Wanted
-from agent.control.wishes import opens_in_s
-from agent.dispatch import Dispatch
-from agent.model import Group, Reading
+from agent.model import Group
 from agent.supervise import Episode
 
 log = logging.getLogger(__name__)
@@ -57,26 +56,7 @@ PLANS_S_MAX = 35.0  # with the start of the process that makes them
 LEARN_S_MAX, LEARN_NICE = 600.0, 5
 LEARNED = "agent.control.learn:learned"
 FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
-AHEAD_S = 5400.0
-
-
-def _none(*_: object) -> None:
-    """Nobody listens."""
-
-
-@dataclass(frozen=True)
-class Doors:
-    """What the service hands in: the door for commands, the image, the clocks. `monotonic` is Dispatch's."""
-
-    dispatch: Dispatch
-    groups: Sequence[Group]
-    latest: Mapping[Group, Reading]
-    publish: Callable[[Sequence[Reading]], None] = _none
-    now_s: Callable[[], float] = time.time
-    certain: Callable[[], bool] = lambda: True
-    since_boot_s: Callable[[], float] = lambda: 1e9
-    monotonic: Callable[[], float] = time.monotonic
-    rests: Rests | None = None
+FAILURES_BORNE = 1
 
 
 @dataclass
@@ -127,7 +107,8 @@ class SiteControl:
             for room in rooms
             if room.controller_file is not None
         }
-        self._now = _Now()
+        self._now, self._began_s = _Now(), math.inf
+        self._failing = Episode(log, "control")
         self._revision, self._learned_day = 0, -1
         self._turn = asyncio.Lock()
 
@@ -153,9 +134,14 @@ class SiteControl:
 
     def troubles(self) -> list[str]:
         """Why control is not well, in words; none if it is."""
-        late_s = self._doors.monotonic() - self._now.done_s
-        stuck = math.isfinite(late_s) and late_s > STUCK_CYCLES * self._options.cycle_s + 30
+        late_s = self._doors.monotonic() - max(self._now.done_s, self._began_s)
+        stuck = late_s > STUCK_CYCLES * self._options.cycle_s + 30
         return [f"control has not decided for {late_s:.0f} s"] if stuck else []
+
+    def lifeless(self) -> str:
+        """What a restart may mend, for the watchdog: it decided and does so no more. One that has not decided
+        since the start was restarted already, as far as that helps."""
+        return "; ".join(self.troubles()) if math.isfinite(self._now.done_s) else ""
 
     # ---------------------------------------------------------------- life
 
@@ -196,6 +182,7 @@ class SiteControl:
 
     async def run(self) -> None:
         """Decide every cycle and learn every night, for ever."""
+        self._began_s = self._doors.monotonic()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._cycles(), name="control cycles")
             tasks.create_task(self._nights(), name="control learning")
@@ -206,12 +193,36 @@ class SiteControl:
         while True:
             try:
                 await self.cycle()
-            except Exception:  # a bug in control must not end the reading of the meters
-                log.exception(
-                    "control: a cycle failed; units keep what they were told, the next one tries again"
-                )
+                self._failing.ended()
+            except Exception as error:  # a bug in control must not end the reading of the meters
+                await self._failed(error)
             due_s = max(due_s + self._options.cycle_s, self._doors.monotonic())
             await asyncio.sleep(due_s - self._doors.monotonic())
+
+    async def _failed(self, error: Exception) -> None:
+        """Once: units keep what they were told. Again: they are told what needs no loop."""
+        if not self._failing.failures:
+            log.error("control: a cycle failed; units keep what they were told", exc_info=error)
+        elif self._failing.failures == FAILURES_BORNE:
+            log.error("control: cycles go on failing; the plain schedule holds", exc_info=error)
+        self._failing.failed(error)
+        if self._failing.failures > FAILURES_BORNE:
+            with contextlib.suppress(Exception):  # said above; what is told already stands
+                await self._tell_plainly()
+
+    async def _tell_plainly(self) -> None:
+        now_ms, outlook = round(self._doors.now_s() * 1000), dict[str, Outlook]()
+        with contextlib.suppress(Exception):
+            if self._doors.certain():
+                outlook = await asyncio.to_thread(self._outlooks.at, now_ms)
+        manual = self._remotes.manual(self._doors.monotonic())
+        decisions = tuple(plainly(self._wanted.rooms(), outlook, manual, now_ms))
+        self._orders.give(decisions)
+        self._say(decisions)
+        self._now = replace(self._now, decisions=decisions, manual=frozenset(manual))
+        if outlook:
+            self._now = replace(self._now, time_ms=now_ms, outlook=outlook)
+            self._doors.publish(readings_of(self._rooms, self._groups, decisions, outlook, now_ms))
 
     async def _first_sight(self) -> None:
         """Wait a little for the first readings: a decision without any would cost half an hour of caution."""
@@ -376,21 +387,11 @@ class SiteControl:
     async def leave(self) -> None:
         """Before a clean stop: what units keep without us."""
         async with self._turn:
-            await self._orders.leave(self._parting())
-
-    def _parting(self) -> dict[tuple[str, str], tuple[bool, float]]:
-        parting = {}
-        for room in self._wanted.rooms():
-            outlook = self._now.outlook.get(room.id)
-            if outlook is None or room.id in self._now.manual:
-                continue
-            opens_s = opens_in_s(outlook, self._now.time_ms)
-            needed = room.hard_max_c is not None or (opens_s is not None and opens_s <= AHEAD_S)
-            safe_c = min(room.safe_c, room.band_c[1] - 1.0)
-            for decision in self._now.decisions:
-                if decision.room == room.id and decision.on is not None:
-                    parting[room.id, decision.unit] = (needed, safe_c)
-        return parting
+            if self._doors.rests:
+                self._doors.rests.part()
+            rooms = [room for room in self._wanted.rooms() if room.id not in self._now.manual]
+            now = self._now
+            await self._orders.leave(parting(rooms, now.decisions, now.outlook, now.time_ms))
 
 
 def _name(room: str, unit: str) -> str:
