@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--settle", type=float, default=3)
     options = parser.parse_args()
-    print(json.dumps(vars(options) | asyncio.run(measure(options))))
+    print(json.dumps(vars(options) | uvloop.run(measure(options))))
 
 
 if __name__ == "__main__":
