@@ -132,11 +132,13 @@ def _dead(_: Observed) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """A fault: what is seen, whether commands arrive, whether the solver answers, whether it is restarted."""
+    """A fault: what is seen, whether commands arrive, whether the solver answers, whether anybody
+    plans, whether it is restarted."""
 
     seen: Callable[[], Fault] = lambda: _same
     arrives: bool = True
     answers: bool = True
+    plans: bool = True
     reborn: bool = False
 
 
@@ -149,6 +151,7 @@ FAULTS = {
     "agent restarted, each half hour": Ill(reborn=True),
     "agent dead": Ill(lambda: _dead),
     "solver hanging": Ill(answers=False),
+    "no process that plans": Ill(plans=False),
     "clock wrong": Ill(lambda: _clockless),
     "network gone: nothing seen": Ill(lambda: _empty),
     "network gone: nothing seen, nothing arrives": Ill(lambda: _empty, arrives=False),
@@ -171,7 +174,9 @@ def faulty(stay: Stay, ill: Ill) -> tuple[float, str]:
             rungs.append(rung)
         return fault(observed) if step < end else observed
 
-    stay.loop.planner, stay.interfere = planner(solve), interfere
+    by_solver = planner(solve)
+    stay.loop.planner = lambda day: by_solver(day) if ill.plans or now[0] >= end else None
+    stay.interfere = interfere
     stay.reach = lambda step: ill.arrives or step >= end
     while stay.building.step_at < end:
         stay.until(min(stay.building.step_at + HOUR_STEPS // 2, end))
