@@ -5,9 +5,9 @@ Rules.
    answers each on its output, as pickles: it is our own child, nobody else writes there. It ends when its
    input does, at work or not, so it never outlives us; `rest` ends it at once, and the next call starts a new
    one.
-2. What a function raises is raised here. A child that cannot be started, dies, or is not done in time is an
-   OSError (TimeoutError is one) that says so. It is killed, as is one that is left in the middle of a call
-   for whatever reason; the next call starts a new one.
+2. What a function raises is raised here. A child that cannot be started, dies, has no memory or is not done
+   in time is an OSError (TimeoutError is one) that says so. One that dies, is late or is left in the middle
+   of a call for whatever reason is killed; the next call starts a new one.
 3. Functions are named, "agent.module:function", and not given: whoever held them would have to load them.
    What they take and return comes from modules that the resident process may load.
 
@@ -17,6 +17,7 @@ Calls block: make them in a thread, one at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import pickle
@@ -117,6 +118,8 @@ def _answer(function: str, given: tuple[Any, ...]) -> bytes:
     try:
         found = getattr(importlib.import_module(module), name)(*given)
         return pickle.dumps((False, found), pickle.HIGHEST_PROTOCOL)
+    except MemoryError as error:
+        return _pickled(OSError(errno.ENOMEM, f"{function}: no memory in its process: {error}"))
     except Exception as error:
         return _pickled(error)
 

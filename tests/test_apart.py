@@ -25,6 +25,9 @@ def length(data): return len(data)
 def chatter(): print("chatter"); return 1
 def odd(): raise Odd("this", "that")
 def strange(): return Odd("this", "that"), bytes(1_000_000)
+def greedy():
+    import numpy
+    return numpy.ones(2**58)
 def unpicklable(): return lambda: 0
 def die(): os._exit(3)
 def sleep(): time.sleep(60)
@@ -92,6 +95,13 @@ def test_a_late_child_is_killed() -> None:
 def test_a_child_that_cannot_be_started_says_so() -> None:
     with Apart(20.0, program="agent.there_is_none") as apart, pytest.raises(OSError, match="process ended"):
         apart("odd:process")
+
+
+def test_a_child_without_memory_is_one_that_failed() -> None:
+    with Apart(20.0) as apart:
+        with pytest.raises(OSError, match="odd:greedy: no memory in its process: Unable to allocate"):
+            apart("odd:greedy")
+        assert apart("odd:process")
 
 
 def test_it_ends_with_its_input() -> None:
