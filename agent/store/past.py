@@ -42,7 +42,9 @@ class Past:
         self, how: str, points: Collection[str], period_ms: Period, step_ms: int, *given: Any
     ) -> AsyncGenerator[Any, None]:
         """See `Store.told`."""
-        wanted = Told(set(points), period_ms, await self.moment(points, period_ms), step_ms)
+        from_ms, to_ms = period_ms  # a tuple of somebody's own would have the child load his module
+        moment = await self.moment(points, period_ms)
+        wanted = Told(set(points), (from_ms, to_ms), moment, step_ms)
         child = self._sealed.reader
         with self._noting(), child.kept():
             key = await child("telling:begin", how, wanted, given)
