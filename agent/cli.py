@@ -36,10 +36,18 @@ FAMILIES: Mapping[str, Sequence[str]] = {
 """The modules of `agent.commands`, and which commands each has."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code: 0 well, 1 failed, 2 what was given is faulty, 130 interrupted."""
-    given = sys.argv[1:] if argv is None else argv
-    arguments = _parser(_families(given)).parse_args(given)
+    return done(understood(argv))
+
+
+def understood(argv: Sequence[str]) -> argparse.Namespace:
+    """What was asked for, its command loaded. SystemExit where it cannot be understood, or asked for help."""
+    return _parser(_families(argv)).parse_args(argv)
+
+
+def done(arguments: argparse.Namespace) -> int:
+    """Do it; the exit code as of `main`."""
     try:
         code: int = arguments.command(arguments)
     except FaultyFile as faulty:

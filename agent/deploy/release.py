@@ -15,7 +15,7 @@ from agent.deploy.host import Run, run
 from agent.deploy.layout import COMPLETE, NAME, sync_folder
 
 SUMS = "SHA256SUMS"
-_SCRIPT = "#!{python}\nimport sys\nfrom agent.cli import main\nsys.exit(main())\n"
+_SCRIPT = "#!{python}\nimport sys\nfrom agent.__main__ import start\nsys.exit(start())\n"
 _HOMES = ("/root", "/home")
 _PLACES = ("/usr/bin", "/usr/local/bin")
 

@@ -1,9 +1,10 @@
 """What control has saved against a plain schedule, in the room as it was learned, with how sure that is.
 
 Rules: pure. The schedule (on a fixed time ahead, one set point until closing) is rolled through the recorded
-weather and hours on the room's accepted model. What the model makes of the real temperatures, against what
-the meter said, corrects it and says how far it can be trusted; so does how much the days differ among
-themselves. A room without a meter is compared with what its units are taken to draw.
+weather and hours on the room's accepted model. What the model makes of the real temperatures, rolled alike,
+against what the meter said, corrects it and says how far it can be trusted; so do how much the days differ
+among themselves, and that nobody knows what its set point would have made of the room. A room without a meter
+is compared with what its units are taken to draw.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ QUARTER_H = 0.25
 DAYS_MIN = 3
 SURE = 1.96
 COOLING_MIN_K = 0.02
+ON_SHARE = 0.01
+SMOOTH = 5
+OFFSET_SURE_K = 0.5
+"""How warm a room gets at a set point is known that well: its unit's sensor is wrong, and load matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ def savings(room: Room, model: Model, history: History, price: Floats) -> Saving
     if len(days) < DAYS_MIN:
         return None
     grey = _Grey(room, model, history)
-    explained, baseline, baseline_c = grey.explained(), *grey.schedule(known)
+    explained, (baseline, baseline_c) = grey.explained(known), grey.schedule(known)
+    colder, warmer = (grey.schedule(known, each)[0] for each in (-OFFSET_SURE_K, OFFSET_SURE_K))
     by_day = np.array(
         [
             [_kwh(each[day]) for each in (power, explained, baseline)]
@@ -71,10 +77,11 @@ def savings(room: Room, model: Model, history: History, price: Floats) -> Saving
             for day in days
         ]
     )
+    scored = np.concatenate(days)
     ratio, doubt = _calibration(by_day[:, 0], by_day[:, 1])
+    doubt = float(np.hypot(doubt, _share(colder[scored], warmer[scored], baseline[scored]) / SURE))
     kwh, kwh_sure = _difference(by_day[:, 2] * ratio, by_day[:, 0], doubt)
     brl, brl_sure = _difference(by_day[:, 5] * ratio, by_day[:, 3], doubt)
-    scored = np.concatenate(days)
     return Savings(
         len(days),
         float(by_day[:, 0].sum()),
@@ -119,6 +126,20 @@ def _difference(baseline: Floats, actual: Floats, doubt: float) -> tuple[float, 
     return float(baseline.sum()), float(SURE * np.hypot(days, model))
 
 
+def _share(colder: Floats, warmer: Floats, between: Floats) -> float:
+    """By which share the schedule's energy may be wrong because nobody knows what its set point gives."""
+    return float((colder.sum() - warmer.sum()) / 2 / max(between.sum(), 1e-9))
+
+
+def _smoothed(temp_c: Floats) -> Floats:
+    """The mean of the quarters around each, gaps left out."""
+    known = ~np.isnan(temp_c)
+    window = np.ones(SMOOTH)
+    total = np.convolve(np.nan_to_num(temp_c), window, "same")
+    count = np.convolve(known.astype(np.float64), window, "same")
+    return np.asarray(np.where(known, total / np.maximum(count, 1.0), np.nan))
+
+
 def _missed_kh(room: Room, occupied: Floats, temp_c: Floats) -> float:
     return float(np.nansum(np.maximum(temp_c - room.band_c[1], 0) * (occupied > 0)) * QUARTER_H)
 
@@ -130,7 +151,7 @@ class _Grey:
         table = rows(history)
         self.room, self.max_w = room, model.max_w - model.idle_w
         self.learned = np.array(model.learned)
-        self.temp = table[:, TEMPERATURE]
+        self.temp, self.power = table[:, TEMPERATURE], table[:, POWER] - model.idle_w
         quarter = table[:, QUARTER].astype(np.int64)
         outdoor = table[:, OUTDOOR]
         if np.isnan(outdoor).all():
@@ -142,13 +163,13 @@ class _Grey:
         self.occupied = table[:, OCCUPIED] > 0
         self.knee = KNEE if any(unit.inverter for unit in room.units) else 1.0
 
-    def explained(self) -> Floats:
-        """The power that the model needs to go from each measured temperature to the next, W."""
-        floating = self.temp[:-1] + (
-            features(self.free[1:], self.temp[:-1], memories(self.temp)[:-1]) @ self.learned
-        )
-        load = self._load(floating - self.temp[1:], np.arange(1, len(self.temp)))
-        return np.concatenate(([0.0], np.nan_to_num(load) * self.max_w))
+    def explained(self, known: NDArray[np.bool_]) -> Floats:
+        """The power that the model thinks it takes to be as warm as it was while the units were on, W.
+
+        Rolled like the schedule, after smoothed temperatures: noise would ask for cooling that nobody gave.
+        """
+        on = np.nan_to_num(self.power) > ON_SHARE * self.max_w
+        return self._roll(known, on, _smoothed(self.temp))[0]
 
     def _load(self, cooled_k: Floats, at: NDArray[np.int64]) -> Floats:
         first = self.knee * self.cool1[at]
@@ -156,10 +177,15 @@ class _Grey:
         load = np.where(cooled_k <= first, cooled_k / self.cool1[at], above)
         return np.asarray(np.clip(load, 0.0, 1.0), dtype=np.float64)
 
-    def schedule(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    def schedule(self, known: NDArray[np.bool_], offset_k: float = 0.0) -> tuple[Floats, Floats]:
         """Power (W) and temperature (°C) of each row under the plain schedule."""
-        setpoint_c = min(self.room.safe_c, self.room.band_c[1] - 1.0)
-        on, memory_c = self._hours(), memories(self.temp)
+        setpoint_c = min(self.room.safe_c, self.room.band_c[1] - 1.0) + offset_k
+        return self._roll(known, self._hours(), np.full(len(self.temp), setpoint_c))
+
+    def _roll(
+        self, known: NDArray[np.bool_], on: NDArray[np.bool_], target_c: Floats
+    ) -> tuple[Floats, Floats]:
+        memory_c = memories(self.temp)
         power, temps = np.zeros(len(self.temp)), self.temp.copy()
         memory = memory_c[0]
         for at in range(1, len(self.temp)):
@@ -168,7 +194,7 @@ class _Grey:
                 continue
             row = features(self.free[at : at + 1], temps[at - 1 : at], memory[None, :])
             floating = float(temps[at - 1] + (row @ self.learned)[0])
-            load = self._load(np.array([floating - setpoint_c]), np.array([at]))[0] if on[at] else 0.0
+            load = self._load(np.array([floating - target_c[at]]), np.array([at]))[0] if on[at] else 0.0
             temps[at] = floating - self._cooled(load, at)
             power[at] = load * self.max_w
             memory = memory + FOLLOW * (temps[at] - memory)

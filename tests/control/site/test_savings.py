@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agent.control.building import Building
+from agent.control.cases import named_cases
 from agent.control.grey_box import FOLLOW, PRIOR, features, history_of, outside, rows, with_power
 from agent.control.history import COLUMNS, OCCUPIED, OUTDOOR, POWER, QUARTER, TEMPERATURE, History
+from agent.control.learn import fit
 from agent.control.model import KNEE, Model
 from agent.control.room import QUARTERS_PER_DAY, Room, Unit
+from agent.control.simulate import STEPS_PER_QUARTER, Fixed, room_of, run_fixed
 from agent.control.site.savings import savings
+from agent.control.weather import STEPS_PER_DAY
 
 ROOM = Room("office-101", (Unit("split", rated_w=1200.0),))
 MODEL = Model(tuple(PRIOR.tolist()), 1200.0, 0.0, 0.3, 0)
@@ -80,3 +85,42 @@ def test_a_day_with_a_hole_does_not_count() -> None:
     found = savings(ROOM, MODEL, holed, PRICE)
     assert found is not None
     assert found.days == DAYS - 1
+
+
+LIVED_DAYS = 14
+
+
+def lived(building: Building, setpoint_c: float, lead_h: float) -> History:
+    """What the sensors of a room of the test building saw under that schedule, noise and all."""
+    steps = LIVED_DAYS * STEPS_PER_DAY
+    occupied = building.gains.occupied
+    ahead = round(lead_h * 120)
+    soon = np.convolve(occupied, np.ones(ahead + 1))[ahead : ahead + steps] > 0
+    seen = np.empty((steps, 3))
+    for step in range(steps):
+        seen[step] = building.seen_c(), building.weather.outdoor_c[step], building.power_w[0]
+        building.step(soon[step : step + 1], np.array([setpoint_c]))
+    quarters = seen.reshape(-1, STEPS_PER_QUARTER, 3).mean(axis=1)
+    table = np.full((len(quarters), COLUMNS), np.nan)
+    table[:, TEMPERATURE], table[:, OUTDOOR], table[:, POWER] = quarters.T
+    table[:, QUARTER] = np.arange(len(quarters)) % QUARTERS_PER_DAY
+    table[:, OCCUPIED] = occupied[::STEPS_PER_QUARTER]
+    return history_of(table, 10_000 * QUARTERS_PER_DAY + len(quarters) - 1)
+
+
+@pytest.mark.parametrize("name", ["office", "small-fixed"])
+def test_what_is_said_to_be_saved_holds_against_the_building_itself(name: str) -> None:
+    """The building is not the learner's model, and nobody told it what the schedule would have taken."""
+    case = named_cases()[name]
+    history = lived(Building(case, LIVED_DAYS), 25.0, 0.5)
+    room = room_of(case)
+    model, verdict = fit(history, room.rated_w, 0, inverter=case.machine.inverter)
+    assert model is not None, verdict
+    found = savings(room, model, history, np.full(len(rows(history)), 0.85))
+    assert found is not None
+    plain, lived_ = Fixed(24.0, room.fixed_lead_s), Fixed(25.0, 1800.0)
+    totals = run_fixed(case, LIVED_DAYS, [plain, lived_], warm_days=0).totals
+    truly_kwh = float(totals.energy_wh[0] - totals.energy_wh[1]) / 1000 * found.days / LIVED_DAYS
+    assert abs(found.saved_kwh - truly_kwh) < found.kwh_sure
+    assert found.kwh_sure < 0.35 * found.baseline_kwh, "an interval that says something"
+    assert abs(found.saved_kwh - truly_kwh) < 0.15 * found.baseline_kwh
