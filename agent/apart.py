@@ -4,8 +4,9 @@ Rules.
 1. The child gets one call after the other (where the function is, its arguments) on its standard input and
    answers each on its output, as pickles: it is our own child, nobody else writes there. It ends when its
    input does, so it never outlives us; `rest` ends it at once, and the next call starts a new one.
-2. What a function raises is raised here. A child that cannot be started, dies, or is not done in time is an
-   OSError (TimeoutError is one) that says so; it is killed, and the next call starts a new one.
+2. What a function raises is raised here. A child that cannot be started, dies, is not done in time or says
+   what is no answer (another version of us, say) is an OSError (TimeoutError is one) that says so; it is
+   killed, and the next call starts a new one.
 3. Functions are named, "agent.module:function", and not given: whoever held them would have to load them.
    What they take and return comes from modules that the resident process may load.
 
@@ -52,6 +53,7 @@ class Apart:
 
     def __call__(self, function: str, *given: Any) -> Any:
         """What `function` returns, or its exception; OSError without an answer in `limit_s`."""
+        call = pickle.dumps((function, given), pickle.HIGHEST_PROTOCOL)
         limit_s = self._limit_s + (self._start_s if self._child is None else 0.0)
         child = self._child = self._child or subprocess.Popen(  # noqa: S603 - our own program
             self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD}
@@ -60,8 +62,8 @@ class Apart:
         timer = threading.Timer(limit_s, _give_up, (child, late))
         timer.start()
         try:
-            raised, answer = _asked(child, function, given)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            raised, answer = _asked(child, call)
+        except Exception as error:  # what is no answer can raise anything while it is read
             self.rest()
             if late.is_set():
                 raise TimeoutError(f"{function}: no answer in {limit_s:.0f} s") from None
@@ -85,10 +87,10 @@ def _give_up(child: subprocess.Popen[bytes], late: threading.Event) -> None:
     child.kill()  # whoever waits for its pipes now sees their end
 
 
-def _asked(child: subprocess.Popen[bytes], function: str, given: tuple[Any, ...]) -> tuple[bool, Any]:
+def _asked(child: subprocess.Popen[bytes], call: bytes) -> tuple[bool, Any]:
     if child.stdin is None or child.stdout is None:
         raise OSError("no pipes")
-    pickle.dump((function, given), child.stdin, pickle.HIGHEST_PROTOCOL)
+    child.stdin.write(call)
     child.stdin.flush()
     raised, answer = pickle.load(child.stdout)  # noqa: S301 - from our own child
     return bool(raised), answer
@@ -125,6 +127,7 @@ def _pickled(error: Exception) -> bytes:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody waits for the answer any more
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which ends us
     os.nice(int(sys.argv[1]))
     with contextlib.suppress(OSError):  # when memory is short it goes before the agent does
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
