@@ -3,10 +3,11 @@
 Rules.
 1. The child gets one call after the other (where the function is, its arguments) on its standard input and
    answers each on its output, as pickles: it is our own child, nobody else writes there. It ends when its
-   input does, so it never outlives us; `rest` ends it at once, and the next call starts a new one.
-2. What a function raises is raised here. A child that cannot be started, dies, is not done in time or says
-   what is no answer (another version of us, say) is an OSError (TimeoutError is one) that says so; it is
-   killed, and the next call starts a new one.
+   input does, at work or not, so it never outlives us; `rest` ends it at once, and the next call starts a new
+   one.
+2. What a function raises is raised here. A child that cannot be started, dies, has no memory, is not done in
+   time or says what is no answer (another release of us, say) is an OSError (TimeoutError is one) that says
+   so. It, or one left in the middle of a call for whatever reason, is killed; the next call starts a new one.
 3. Functions are named, "agent.module:function", and not given: whoever held them would have to load them.
    What they take and return comes from modules that the resident process may load.
 
@@ -16,9 +17,11 @@ Calls block: make them in a thread, one at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -40,7 +43,7 @@ class Apart:
         self, limit_s: float, *, start_s: float = START_S, nice: int = 0, program: str = PROGRAM
     ) -> None:
         self._limit_s, self._start_s = limit_s, start_s
-        self._argv = (sys.executable, "-m", program, str(nice))
+        self._argv = (sys.executable, "-P", "-m", program, str(nice))
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -60,14 +63,17 @@ class Apart:
         )
         late = threading.Event()
         timer = threading.Timer(limit_s, _give_up, (child, late))
-        timer.start()
         try:
+            timer.start()
             raised, answer = _asked(child, call)
-        except Exception as error:  # what is no answer can raise anything while it is read
+        except Exception as error:  # also no thread; and what is no answer may raise anything as it is read
             self.rest()
             if late.is_set():
                 raise TimeoutError(f"{function}: no answer in {limit_s:.0f} s") from None
             raise OSError(f"{function}: its process ended ({child.returncode}): {error!r}") from error
+        except BaseException:
+            self.rest()  # what it says next would be taken for the answer to another call
+            raise
         finally:
             timer.cancel()
         if raised:
@@ -113,6 +119,8 @@ def _answer(function: str, given: tuple[Any, ...]) -> bytes:
     try:
         found = getattr(importlib.import_module(module), name)(*given)
         return pickle.dumps((False, found), pickle.HIGHEST_PROTOCOL)
+    except MemoryError as error:
+        return _pickled(OSError(errno.ENOMEM, f"{function}: no memory in its process: {error}"))
     except Exception as error:
         return _pickled(error)
 
@@ -125,12 +133,23 @@ def _pickled(error: Exception) -> bytes:
     return said
 
 
+def _end_with(calls: int) -> None:
+    """End this process as soon as nobody can call any more."""
+    hang_up = select.poll()
+    hang_up.register(calls, 0)
+    hang_up.poll()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody waits for the answer any more
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which ends us
-    os.nice(int(sys.argv[1]))
+    # A sandbox may forbid it: the unit's does.
+    with contextlib.suppress(OSError):
+        os.nice(int(sys.argv[1]))
     with contextlib.suppress(OSError):  # when memory is short it goes before the agent does
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints goes to the log and not between the answers
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
     main(sys.stdin.buffer, _answers)

@@ -25,9 +25,21 @@ def stands_back(): return os.environ["OPENBLAS_NUM_THREADS"], open("/proc/self/o
 def length(data): return len(data)
 def chatter(): print("chatter"); return 1
 def odd(): raise Odd("this", "that")
+def strange(): return Odd("this", "that"), bytes(1_000_000)
+def greedy():
+    import numpy
+    return numpy.ones(2**58)
 def unpicklable(): return lambda: 0
 def die(): os._exit(3)
 def sleep(): time.sleep(60)
+def stuck(file): open(file, "w").write(str(os.getpid())); time.sleep(60)
+"""
+# A sandbox that forbids to stand back, as the unit's does (SystemCallFilter=~@resources).
+FORBIDDEN = """
+import os
+def nice(_):
+    raise PermissionError(1, "Operation not permitted")
+os.nice = nice
 """
 
 
@@ -129,8 +141,53 @@ def test_a_child_that_cannot_be_started_says_so() -> None:
         apart("odd:process")
 
 
+def test_a_child_without_memory_is_one_that_failed() -> None:
+    with Apart(20.0) as apart:
+        with pytest.raises(OSError, match="odd:greedy: no memory in its process: Unable to allocate"):
+            apart("odd:greedy")
+        assert apart("odd:process")
+
+
 def test_it_ends_with_its_input() -> None:
     child = subprocess.Popen((sys.executable, "-m", "agent.apart", "0"), stdin=subprocess.PIPE)
     assert child.stdin
     child.stdin.close()
     assert child.wait(30) == 0
+
+
+def test_it_ends_with_its_input_also_at_work(tmp_path: Path) -> None:
+    at_work = tmp_path / "pid"
+    child = subprocess.Popen((sys.executable, "-m", "agent.apart", "0"), stdin=subprocess.PIPE)
+    assert child.stdin
+    pickle.dump(("odd:stuck", (str(at_work),)), child.stdin)
+    child.stdin.flush()
+    until_s = time.monotonic() + 30
+    while not (at_work.exists() and at_work.read_text()):
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    child.stdin.close()
+    assert child.wait(30) == 0
+
+
+def test_where_it_may_not_stand_back_it_works(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FORBIDDEN)
+    with Apart(20.0, nice=5) as apart:
+        assert apart("odd:process")
+
+
+def test_an_answer_that_cannot_be_read_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    with Apart(20.0) as apart:
+        with pytest.raises(OSError, match="No module named 'odd'"):
+            apart("odd:strange")
+        assert apart("odd:length", b"four") == 4
+
+
+def test_nothing_beside_the_agents_own_folder_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent works in its data folder: a file there that is called like a module is none."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pickle.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path / "data")
+    with Apart(20.0) as apart:
+        assert apart("odd:process")

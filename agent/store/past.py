@@ -17,12 +17,15 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from itertools import count
 from typing import Any
 
 from agent.model import Group, Reading
 from agent.store import layout
 from agent.store.moment import LAST, Moment, Period, Row, Told, keyed
 from agent.store.sealed import Numbered, Sealed
+
+_keys = count(1)
 
 
 class Past:
@@ -47,8 +50,9 @@ class Past:
         wanted = Told(set(points), (from_ms, to_ms), moment, step_ms)
         child = self._sealed.reader
         with self._noting(), child.kept():
-            key = await child("telling:begin", how, wanted, given)
+            key = next(_keys)  # never met twice, also not in the child after this one
             try:
+                await child("telling:begin", key, how, wanted, given)
                 while (piece := await child("telling:piece", key)) is not None:
                     yield piece
             finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from importlib import import_module
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,12 @@ from agent.store.moment import Told
 from agent.store.read_only import connected
 from agent.store.rescue import decoded, decoding
 
-_keys = count(1)
 _open: dict[int, Generator[Any, None, None]] = {}
 
 
-def begin(file: Path, how: str, wanted: Told, given: tuple[Any, ...]) -> int:
-    """A key for `piece` and `end`."""
-    key = next(_keys)
+def begin(file: Path, key: int, how: str, wanted: Told, given: tuple[Any, ...]) -> None:
+    """`key` is for `piece` and `end`."""
     _open[key] = _told(file, how, wanted, given)
-    return key
 
 
 def piece(file: Path, key: int) -> Any:

@@ -77,6 +77,25 @@ async def test_a_child_that_dies_in_the_middle_is_an_error_and_the_next_question
         assert len(await told(store)) == 1_000
 
 
+async def test_who_was_told_by_a_child_that_died_is_not_told_what_the_next_one_says_to_others(
+    tmp_path: Path,
+) -> None:
+    async with Store(tmp_path / "readings.db") as store:
+        await filled(store, 3_000)
+        before = children()
+        mine = store.told(LISTS, ["b.p0"], ALL, 0, 10)
+        async with aclosing(mine), aclosing(store.told(LISTS, ["a.p1"], ALL, 0, 10)) as others:
+            await anext(mine)
+            for child in children() - before:
+                os.kill(child, signal.SIGKILL)
+            with pytest.raises(OSError, match="its process ended"):
+                await store.disk.sealed.reader("worker:ready")
+            first = await anext(others)
+            with pytest.raises(OSError, match="the process that read the history has ended"):
+                await anext(mine)
+            assert await anext(others) > first
+
+
 async def test_a_file_that_makes_no_sense_is_left_behind(tmp_path: Path) -> None:
     file = tmp_path / "readings.db"
     async with Store(file, chunk_size=SIZE) as store:
