@@ -5,9 +5,9 @@ Rules.
    answers each on its output, as pickles: it is our own child, nobody else writes there. It ends when its
    input does, at work or not, so it never outlives us; `rest` ends it at once, and the next call starts a new
    one.
-2. What a function raises is raised here. A child that cannot be started, dies, has no memory or is not done
-   in time is an OSError (TimeoutError is one) that says so. One that dies, is late or is left in the middle
-   of a call for whatever reason is killed; the next call starts a new one.
+2. What a function raises is raised here. A child that cannot be started, dies, has no memory, is not done in
+   time or says what is no answer (another release of us, say) is an OSError (TimeoutError is one) that says
+   so. It, or one left in the middle of a call for whatever reason, is killed; the next call starts a new one.
 3. Functions are named, "agent.module:function", and not given: whoever held them would have to load them.
    What they take and return comes from modules that the resident process may load.
 
@@ -56,14 +56,15 @@ class Apart:
 
     def __call__(self, function: str, *given: Any) -> Any:
         """What `function` returns, or its exception; OSError without an answer in `limit_s`."""
+        call = pickle.dumps((function, given), pickle.HIGHEST_PROTOCOL)
         limit_s = self._limit_s + (self._start_s if self._child is None else 0.0)
         child = self._child = self._child or self._started(function)
         late = threading.Event()
         timer = threading.Timer(limit_s, _give_up, (child, late))
         try:
             timer.start()
-            raised, answer = _asked(child, function, given)
-        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:  # no thread is the last
+            raised, answer = _asked(child, call)
+        except Exception as error:  # also no thread; and what is no answer may raise anything as it is read
             self.rest()
             if late.is_set():
                 raise TimeoutError(f"{function}: no answer in {limit_s:.0f} s") from None
@@ -98,10 +99,10 @@ def _give_up(child: subprocess.Popen[bytes], late: threading.Event) -> None:
     child.kill()  # whoever waits for its pipes now sees their end
 
 
-def _asked(child: subprocess.Popen[bytes], function: str, given: tuple[Any, ...]) -> tuple[bool, Any]:
+def _asked(child: subprocess.Popen[bytes], call: bytes) -> tuple[bool, Any]:
     if child.stdin is None or child.stdout is None:
         raise OSError("no pipes")
-    pickle.dump((function, given), child.stdin, pickle.HIGHEST_PROTOCOL)
+    child.stdin.write(call)
     child.stdin.flush()
     raised, answer = pickle.load(child.stdout)  # noqa: S301 - from our own child
     return bool(raised), answer
@@ -148,6 +149,7 @@ def _end_with(calls: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody waits for the answer any more
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which ends us
     # A sandbox may forbid it: the unit's does.
     with contextlib.suppress(OSError):
         os.nice(int(sys.argv[1]))

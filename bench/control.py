@@ -268,18 +268,19 @@ def savings_of(case: Case) -> str:
     said = savings(room, model, last, np.full(len(last), 0.85))
     assert said is not None
     plain = Fixed(min(room.safe_c, room.band_c[1] - 1.0), room.fixed_lead_s)
-    baseline = run_fixed(case, days, [plain], warm_days=warm_days).totals.energy_wh[0] / 1000
-    true = float(baseline - run.totals.energy_wh[0] / 1000) * said.days / (days - warm_days)
+    share = said.days / (days - warm_days)  # a day with a gap is not judged
+    baseline = share * run_fixed(case, days, [plain], warm_days=warm_days).totals.energy_wh[0] / 1000
+    true = float(baseline - share * run.totals.energy_wh[0] / 1000)
     inside = "yes" if abs(true - said.saved_kwh) <= said.kwh_sure else "**no**"
     return (
-        f"| {case.name} | {said.actual_kwh:.1f} | {said.baseline_kwh:.1f} | {baseline:.1f} "
+        f"| {case.name} | {said.days} | {said.actual_kwh:.1f} | {said.baseline_kwh:.1f} | {baseline:.1f} "
         f"| {said.saved_kwh:.1f} ± {said.kwh_sure:.1f} | {true:.1f} | {inside} |"
     )
 
 
 def saved(cases: list[Case], workers: int) -> None:
-    print("| room | kWh | schedule, as said | schedule, on the plant | saved, as said | truly | inside |")
-    print("|---|---|---|---|---|---|---|")
+    print("| room | days | kWh | schedule, as said | on the plant | saved, as said | truly | inside |")
+    print("|---|---|---|---|---|---|---|---|")
     with ProcessPoolExecutor(workers) as pool:
         for line in pool.map(savings_of, cases):
             print(line, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,49 @@ def test_a_child_that_dies_says_so_and_the_next_call_starts_another() -> None:
         assert apart("odd:process")
 
 
+OTHER = """
+import os, pickle, sys, time
+answers = os.fdopen(os.dup(1), "wb")
+pickle.load(sys.stdin.buffer)
+answers.write({said!r})
+answers.flush()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x80\x05cagent.gone\nThing\n.",
+        pickle.dumps(5),
+        b"\x80\x05\x8e" + (2**60).to_bytes(8, "little"),
+        b"Hello\n",
+    ],
+    ids=["a class that we have not", "no pair", "a length that cannot be", "text"],
+)
+def test_what_is_no_answer_is_a_child_that_failed(tmp_path: Path, said: bytes) -> None:
+    (tmp_path / "other.py").write_text(OTHER.format(said=said))
+    with Apart(20.0, program="other") as apart:
+        with pytest.raises(OSError, match="its process ended"):
+            apart("odd:process")
+        assert apart._child is None, "what it says next would be the answer to another question"
+
+
+def test_what_cannot_be_asked_leaves_the_child_as_it_was() -> None:
+    with Apart(20.0) as apart:
+        child = apart("odd:process")
+        with pytest.raises(Exception, match="pickle"):
+            apart("odd:length", lambda: 0)
+        assert apart("odd:process") == child
+
+
+def test_an_interrupt_is_for_the_agent() -> None:
+    with Apart(20.0) as apart:
+        child = apart("odd:process")
+        os.kill(child, signal.SIGINT)
+        assert apart("odd:process") == child
+
+
 def test_a_late_child_is_killed() -> None:
     with Apart(0.2, start_s=0.3) as apart:
         began_s = time.monotonic()
@@ -139,7 +183,7 @@ def test_where_it_may_not_stand_back_it_works(tmp_path: Path) -> None:
 
 def test_an_answer_that_cannot_be_read_is_not_taken_for_the_next(tmp_path: Path) -> None:
     with Apart(20.0) as apart:
-        with pytest.raises(ModuleNotFoundError, match="odd"):
+        with pytest.raises(OSError, match="No module named 'odd'"):
             apart("odd:strange")
         assert apart("odd:length", b"four") == 4
 

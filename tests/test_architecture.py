@@ -52,7 +52,7 @@ ALLOWED = {
     "tariff": {"model", "schema", "localtime"},
     "analysis": {"model", "schema", "localtime"},
     "analysis.site": {"model", "schema", "localtime", "hub", "store", "schedule", "tariff", "confined"},
-    "commands.control": {"control"},
+    "commands.control": {"control", "control.site"},
     "commands.job": {"analysis.site", "config", "plugins", "schedule"},
     "commands.plugin": {"config", "plugins", "schedule", "schema", "store"},
     "commands.control_history": {"control", "control.site", "config", "schema"},

@@ -40,13 +40,23 @@ def test_the_best_schedule_is_the_cheapest_that_is_comfortable() -> None:
 
 def test_the_command_prints_the_table_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot = tmp_path / "week.svg"
-    assert main(["simulate", "--days", "8", "--plot", str(plot)]) == 0
+    assert main(["simulate", "--days", "8", "--language", "en", "--plot", str(plot)]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split("  ")[0] for line in lines]
     assert any(name.startswith("always 23") for name in names)
     assert any(name.startswith("best schedule") for name in names)
     assert "agent" in names
     assert plot.read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_the_table_is_portuguese_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--days", "8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "office: 1 dia(s) avaliado(s) depois de 7 para aprender"
+    (own,) = [line for line in lines if line.startswith("agente ")]
+    assert own.count(",") == 4
+    assert "." not in own
+    assert any(line.startswith("melhor horário: ") for line in lines)
 
 
 @pytest.mark.parametrize("wrong", [["--site", "cave"], ["--days", "3"], ["--days", "1000"]])

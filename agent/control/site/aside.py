@@ -5,7 +5,9 @@ Rules.
 2. A child that cannot be started, dies or is late is not asked again in this cycle. Plans are done without:
    those of before are a day long. Without an almanac nobody knows who is in: it is then made here, at the
    price of the memory.
-3. The same numbers as at home: a history made here can be replayed there.
+3. What a plan raises costs that plan: the child goes on, what was learned and tuned stays, and so does the
+   plan of before.
+4. The same numbers as at home: a history made here can be replayed there.
 
 Calls block; one caller at a time.
 """
@@ -34,10 +36,18 @@ class Aside:
         self._apart = apart or Apart(LIMIT_S)
         self._failed = False
         self._episode = Episode(log, "control: planning in a process of its own")
+        self._wrong = Episode(log, "control: a plan")
 
     def plan(self, day: Day) -> Planned | None:
-        """A `Planner`; None: no child that answers."""
-        return None if self._failed else self._asked(PLANNED, day)
+        """A `Planner`; None: no child that answers, or no plan from it."""
+        try:
+            planned: Planned | None = None if self._failed else self._asked(PLANNED, day)
+        except Exception as error:  # a bug, or numbers that nobody foresaw
+            self._wrong.failed(f"{day.room.id}: {error!r}")
+            return None
+        if planned is not None:
+            self._wrong.ended()
+        return planned
 
     def almanac(self, terms: Terms, first: int) -> Almanac:
         """What `almanac.almanac` says."""

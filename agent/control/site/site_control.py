@@ -55,6 +55,7 @@ STUCK_CYCLES = 5
 PLANS_S_MAX = 35.0  # with the start of the process that makes them
 LEARN_S_MAX, LEARN_NICE = 600.0, 5
 LEARNED = "agent.control.learn:learned"
+LEARNING_FAILED = "control: learning failed: %s: %s; what was accepted before holds"
 FIRST_SIGHT_S, FIRST_LOOK_S = 30.0, 0.2
 FAILURES_BORNE = 1
 
@@ -347,12 +348,7 @@ class SiteControl:
             now_ms = round(self._doors.now_s() * 1000)
             day = self._night_of(now_ms)
             if self._doors.certain() and day != self._learned_day:
-                try:
-                    await self.learn(now_ms)
-                except OSError as error:
-                    log.warning("control: learning failed: %s; what was accepted before holds", error)
-                except Exception:  # as above
-                    log.exception("control: learning failed; what was accepted before holds")
+                await self.learn(now_ms)
                 self._learned_day = day
 
     def _night_of(self, now_ms: int) -> int:
@@ -361,10 +357,14 @@ class SiteControl:
 
     async def learn(self, now_ms: int) -> None:
         """Fit every room in a child, one after the other, beside the cycles; what is accepted holds from the
-        next one on."""
+        next one on. A room that fails is no reason not to learn the others."""
         try:
             for room in self._loop.rooms:
-                await self._learn(room, now_ms)
+                try:
+                    await self._learn(room, now_ms)
+                except Exception as error:  # no child, or a bug: neither may end control
+                    bug = not isinstance(error, OSError)
+                    log.warning(LEARNING_FAILED, room.id, error, exc_info=bug)
         finally:
             await asyncio.to_thread(self._nightly.rest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +75,20 @@ async def test_a_stop_does_not_wait_for_what_is_being_learned(tmp_path: Path) ->
     assert not control._loop.verdicts
 
 
+async def test_a_room_that_cannot_be_learned_keeps_no_other_from_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    units = [room_options().unit[0]]
+    place = Place(tmp_path, [room_options(id="torn", unit=units), room_options(unit=units)])
+    async with place.control() as control:
+        torn = History(lived().values[:-3], 1_000_000)
+        control._loop.history |= {"torn": torn, "office-101": lived()}
+        await control.learn(0)
+        assert list(control._loop.verdicts) == ["office-101"]
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("control: learning failed: torn: ")
+
+
 @pytest.mark.parametrize("program", ["agent.there_is_none", "this"], ids=["missing", "says something else"])
 def test_without_a_child_no_plan_an_almanac_of_our_own_and_one_try_a_cycle(
     program: str, caplog: pytest.LogCaptureFixture
@@ -89,3 +104,19 @@ def test_without_a_child_no_plan_an_almanac_of_our_own_and_one_try_a_cycle(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert warnings[0].startswith("control: planning in a process of its own")
+
+
+def test_a_plan_that_fails_costs_that_plan_alone(caplog: pytest.LogCaptureFixture) -> None:
+    odd = replace(day(), model=replace(day().model, learned=(0.0, 1.0)))
+    aside = Aside()
+    try:
+        assert aside.plan(odd) is None
+        (child,) = children()
+        assert aside.plan(odd) is None
+        assert aside.plan(day()) == at_home(day()), "another room has its plan in the same cycle"
+        assert children() == [child]
+    finally:
+        aside.rest()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("control: a plan: room: ")
