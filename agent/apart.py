@@ -58,9 +58,7 @@ class Apart:
         """What `function` returns, or its exception; OSError without an answer in `limit_s`."""
         call = pickle.dumps((function, given), pickle.HIGHEST_PROTOCOL)
         limit_s = self._limit_s + (self._start_s if self._child is None else 0.0)
-        child = self._child = self._child or subprocess.Popen(  # noqa: S603 - our own program
-            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **ONE_THREAD}
-        )
+        child = self._child = self._child or self._started(function)
         late = threading.Event()
         timer = threading.Timer(limit_s, _give_up, (child, late))
         try:
@@ -79,6 +77,14 @@ class Apart:
         if raised:
             raise answer
         return answer
+
+    def _started(self, function: str) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        environment = {**os.environ, **ONE_THREAD}
+        try:
+            return subprocess.Popen(self._argv, stdin=pipe, stdout=pipe, env=environment)  # noqa: S603 - our own
+        except OSError as error:
+            raise OSError(f"{function}: no process can be started for it: {error}") from error
 
     def rest(self) -> None:
         """End the child, if there is one."""

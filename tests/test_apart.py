@@ -141,6 +141,12 @@ def test_a_child_that_cannot_be_started_says_so() -> None:
         apart("odd:process")
 
 
+def test_no_process_to_be_had_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/there/is/none")
+    with Apart(20.0) as apart, pytest.raises(OSError, match="odd:process: no process can be started for it"):
+        apart("odd:process")
+
+
 def test_a_child_without_memory_is_one_that_failed() -> None:
     with Apart(20.0) as apart:
         with pytest.raises(OSError, match="odd:greedy: no memory in its process: Unable to allocate"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import (
     AsyncGenerator,
@@ -24,6 +25,9 @@ from agent.model import Group, Reading
 from agent.store import layout
 from agent.store.moment import LAST, Moment, Period, Row, Told, keyed
 from agent.store.sealed import Numbered, Sealed
+from agent.supervise import Episode
+
+log = logging.getLogger(__name__)
 
 _keys = count(1)
 
@@ -40,6 +44,7 @@ class Past:
         note: Callable[[Exception], None],
     ) -> None:
         self._sealed, self._commit, self._newer, self._note = sealed, commit, newer, note
+        self._reading = Episode(log, "store: history")
 
     async def told(
         self, how: str, points: Collection[str], period_ms: Period, step_ms: int, *given: Any
@@ -55,6 +60,7 @@ class Past:
                 await child("telling:begin", key, how, wanted, given)
                 while (piece := await child("telling:piece", key)) is not None:
                     yield piece
+                self._reading.ended()
             finally:
                 with contextlib.suppress(OSError):
                     await child("telling:end", key)
@@ -85,7 +91,11 @@ class Past:
             yield
         except sqlite3.Error as error:
             self._note(error)
+            self._reading.failed(error)
             raise OSError(f"store: cannot read history: {error}") from error
+        except OSError as error:
+            self._reading.failed(error)
+            raise
 
 
 def within(reading: Reading, period_ms: Period) -> bool:

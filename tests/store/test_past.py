@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from contextlib import aclosing
@@ -63,8 +64,9 @@ async def test_the_child_loads_nothing_of_who_asks(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_dies_in_the_middle_is_an_error_and_the_next_question_has_another(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     async with Store(tmp_path / "readings.db") as store:
         await filled(store, 3_000)
         before = children()
@@ -74,7 +76,9 @@ async def test_a_child_that_dies_in_the_middle_is_an_error_and_the_next_question
                 os.kill(child, signal.SIGKILL)
             with pytest.raises(OSError, match="its process ended"):
                 await anext(parts)
+        assert "store: history: agent.store.telling:piece: its process ended (-9)" in caplog.text
         assert len(await told(store)) == 1_000
+        assert "store: history: well again" in caplog.text
 
 
 async def test_who_was_told_by_a_child_that_died_is_not_told_what_the_next_one_says_to_others(

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from agent.database import Database, Statement
 from agent.schema import ImpossibleError
@@ -149,7 +149,7 @@ class Users:
         return found[0] if found else None
 
     async def verify(self, name: str, password: str) -> User | None:
-        """The user whose name and password these are, or None."""
+        """The user whose name and password these are, or None. OSError: nobody can say now."""
         found = await self._find(name)
         user, hashed = found or (None, self._nobody)
         given = _normal(password)
@@ -184,8 +184,10 @@ class Users:
     def _matches(self, hashed: str, given: bytes) -> bool:
         try:
             return self._hasher.verify(hashed, given)
-        except (VerificationError, InvalidHashError):
+        except (VerifyMismatchError, InvalidHashError):
             return False
+        except VerificationError as error:  # no memory, no thread: the password may be right
+            raise OSError(f"users: no password can be checked now: {error}") from error
 
     async def _hashed(self, password: str) -> str:
         given = _checked_password(password)

@@ -82,6 +82,15 @@ async def test_a_hash_of_older_parameters_is_renewed(tmp_path: Path) -> None:
     assert "m=16,t=2" in hashed
 
 
+async def test_without_memory_no_password_is_called_wrong(tmp_path: Path) -> None:
+    async with Users(tmp_path / "identity.db", hasher=CHEAP) as users:
+        await users.add("ana", PASSWORD)
+        greedy = "UPDATE user SET password_hash = replace(password_hash, ?, 'm=4294967295')"
+        await users.database.write((greedy, (f"m={CHEAP.memory_cost}",)))
+        with pytest.raises(OSError, match="no password can be checked now: Memory allocation"):
+            await users.verify("ana", PASSWORD)
+
+
 async def test_a_new_password_ends_the_old_one(users: Users) -> None:
     await users.add("ana", PASSWORD)
     assert await users.set_password("ana", "another one") == User("ana", Role.VIEWER, 2)
