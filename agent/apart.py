@@ -93,6 +93,12 @@ class Apart:
             child.kill()
             child.communicate()
 
+    def interrupt(self) -> None:
+        """Kill the child, from any thread: whoever waits for its answer sees its end."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
 
 def _give_up(child: subprocess.Popen[bytes], late: threading.Event) -> None:
     late.set()
@@ -149,7 +155,9 @@ def _end_with(calls: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody waits for the answer any more
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which ends us
+    # A terminal and a service manager tell all of us at once; it is for the agent, which ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # A sandbox may forbid it: the unit's does.
     with contextlib.suppress(OSError):
         os.nice(int(sys.argv[1]))

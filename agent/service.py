@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PART_S = 5.0  # what a child may have been asked is soon answered, or it hangs; the unit waits for 30 s
+
 
 class Service:
     """The running agent. `run` returns after SIGTERM, SIGINT or `stop`."""
@@ -122,7 +124,7 @@ class Service:
             self._announce(field)
             field.serve(publish, store.register, health.relist)
             self._works |= forwarding.works | {"field": field.run} | ({"ready": ready} if ready else {})
-            await self._run_until_stopped(field, control)
+            await self._run_until_stopped(field, store, control)
 
     async def _keep(self, field: Field, stack: AsyncExitStack) -> tuple[Store, Listener]:
         """The log, and the way of a reading there and to everybody else."""
@@ -241,7 +243,7 @@ class Service:
             self._door.announce()
         self._works |= announcing(options, self.url)
 
-    async def _run_until_stopped(self, field: Field, control: SiteControl | None) -> None:
+    async def _run_until_stopped(self, field: Field, store: Store, control: SiteControl | None) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = {name: tasks.create_task(_whole(work), name=name) for name, work in self._works.items()}
             await self._stopping.wait()
@@ -256,6 +258,7 @@ class Service:
                 await field.leave()
             for task in running.values():
                 task.cancel()
+            asyncio.get_running_loop().call_later(PART_S, store.part)
 
 
 async def _whole(work: Callable[[], Awaitable[None]]) -> None:

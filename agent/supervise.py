@@ -66,7 +66,10 @@ def heed_cancellation() -> None:
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work`, which must not be cut in half: a cancellation takes effect when it is done."""
+    """Await `work`, which must not be cut in half: a cancellation takes effect when it is done.
+
+    If it fails then, whoever handles that is cancelled where he waits next: a stop must not be forgotten.
+    """
     task = asyncio.ensure_future(work)
     cancelled = False
     while not task.done():
@@ -76,8 +79,12 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
             cancelled = True
         except Exception:  # noqa: S110 - it is the task's, and raised below
             pass
-    if cancelled and not task.cancelled() and task.exception() is None:
-        raise asyncio.CancelledError
+    if cancelled and not task.cancelled():
+        if task.exception() is None:
+            raise asyncio.CancelledError
+        if (caller := asyncio.current_task()) is not None:
+            caller.uncancel()  # it is the same cancellation: `asyncio.timeout` counts them
+            caller.cancel()
     task.result()
 
 

@@ -121,10 +121,11 @@ def test_what_cannot_be_asked_leaves_the_child_as_it_was() -> None:
         assert apart("odd:process") == child
 
 
-def test_an_interrupt_is_for_the_agent() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_is_for_the_agent(number: int) -> None:
     with Apart(20.0) as apart:
         child = apart("odd:process")
-        os.kill(child, signal.SIGINT)
+        os.kill(child, number)
         assert apart("odd:process") == child
 
 

@@ -100,6 +100,33 @@ async def test_work_that_must_be_whole_ends_before_a_cancellation() -> None:
         await to_its_end(failing())
 
 
+async def test_work_that_fails_while_it_is_cancelled_does_not_swallow_the_cancellation() -> None:
+    handled: list[str] = []
+
+    async def failing() -> None:
+        await asyncio.sleep(0.02)
+        raise OSError("no")
+
+    async def for_ever() -> None:
+        while True:
+            try:
+                await to_its_end(failing())
+            except OSError as error:
+                handled.append(str(error))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(for_ever())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    done, _ = await asyncio.wait((task,), timeout=5)
+    assert done
+    assert task.cancelled()
+    assert handled == ["no"]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await for_ever()
+
+
 def test_an_episode_warns_once_and_tells_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     episode = Episode(log, "device m1")

@@ -52,6 +52,10 @@ class Aside:
             self._kept -= 1
             self._doze()
 
+    def interrupt(self) -> None:
+        """Who waits for the child waits no longer: what it was asked is an OSError."""
+        self._apart.interrupt()
+
     async def close(self) -> None:
         """End the child; the next call starts another."""
         async with self._one:

@@ -189,6 +189,11 @@ class Store(Readable):
             await asyncio.sleep(self._options.commit_interval_s)
             await self.commit()
 
+    def part(self) -> None:
+        """When it is to be left, and children that are at work would keep it."""
+        self._disk.packer.interrupt()
+        self._disk.sealed.reader.interrupt()
+
     async def commit(self) -> None:
         """Bring to disk what has come. A disk that refuses is said once; the readings stay in memory."""
         await to_its_end(self._commit())

@@ -81,3 +81,21 @@ async def test_what_was_sealed_is_read_again_after_the_reader_died(tmp_path: Pat
         with pytest.raises(OSError, match="its process ended"):
             await store.read_after(1, 1)
         assert (await store.read_after(1, 1))[0][0] == 2
+
+
+async def test_a_child_that_hangs_does_not_keep_a_store_that_is_left(tmp_path: Path) -> None:
+    async with Store(tmp_path / "readings.db", chunk_size=SIZE) as store:
+        await filled(store, 10_000)
+        assert await store.upkeep.seal()
+        before = children()
+        await store.read_after(0, 1)
+        for child in children() - before:
+            os.kill(child, signal.SIGSTOP)
+        reading = asyncio.create_task(store.read_after(1, 1))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        assert not (await asyncio.wait((reading,), timeout=0.1))[0], "its thread waits for the child"
+        store.part()
+        async with asyncio.timeout(20):
+            with pytest.raises((OSError, asyncio.CancelledError)):
+                await reading
