@@ -57,9 +57,10 @@ class Health:
         interval_s: float,
         clock: Clock,
         troubles: Callable[[], list[str]] = list,
+        control: Callable[[], Mapping[str, Any]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._publish, self._stamps, self._troubles = publish, clock, troubles
+        self._publish, self._stamps, self._troubles, self._control = publish, clock, troubles, control
         self._hub, self._store, self._lines, self._uplinks = hub, store, lines, uplinks
         self._interval_s, self._clock = interval_s, monotonic
         self.group = Group(Device("agent", "uicps-agent"), "health", POINTS, round(interval_s * 1000))
@@ -182,6 +183,7 @@ class Health:
                 {"name": line.name, "failing": line.episode.failures > 0} | statistics
                 for line, statistics in zip(self._lines, self._line_statistics(), strict=True)
             ],
+            "control": self._control(),
         }
 
 

@@ -154,6 +154,7 @@ class Service:
             interval_s=self._config.options.agent.health_interval_s,
             clock=field.clock,
             troubles=lambda: [*troubles(), *self._shut()],
+            control=control.status if control else dict,
         )
         field.hub.declare(*health.groups)
         self._stay_alive(health, store, control)

@@ -1,7 +1,7 @@
 """The agent's status as a file in memory (/run), for `service status`, `doctor` and whoever has a shell.
 
 Written anew as a whole each time, so a reader never sees half of it. Without a RuntimeDirectory= nothing
-is written. It holds counters and names, never a secret.
+is written. It holds counters, names and reasons, never a secret.
 """
 
 from __future__ import annotations

@@ -109,3 +109,31 @@ async def test_a_viewer_sees_but_does_not_command(office: Office, visitor: Visit
     await expect(page.locator(".climate .said")).to_have_text("Your role may not command.")
     await expect(page.get_by_role("button", name="Override")).to_be_disabled()
     await expect(page.locator(f"[id='set-{SETPOINT}']")).to_be_disabled()
+
+
+async def test_what_control_wants_of_each_unit_and_why_is_shown(office: Office, visitor: Visitor) -> None:
+    decision = {
+        "room": "office-101", "unit": "split", "on": True, "setpoint_c": 23.5, "dry": False, "rung": 1,
+        "reason": "start rule: occupied, 24.7 °C (no model accepted yet)", "alarm": "", "mode": "observe",
+    }  # fmt: skip
+    empty = decision | {
+        "room": "hall",
+        "on": False,
+        "mode": "control",
+        "alarm": "does not obey, told three times",
+    }
+    office.status["control"] = {"decisions": [decision, empty]}
+    await office.user()
+    page = await visitor.entered()
+    await page.locator("#tab-climate").click()
+    row = page.locator("[data-room='office-101']")
+    await expect(row).to_contain_text("office-101, split")
+    await expect(row).to_contain_text("observed only: nothing is commanded")
+    await expect(row).to_contain_text("optimum start")
+    await expect(row.locator(".value")).to_have_text("on, 23.5 °C")
+    await expect(page.locator("[data-room='hall'] .value")).to_have_text("off")
+    await page.locator("#language").select_option("pt-BR")
+    await expect(row).to_contain_text("partida ótima")
+    await expect(row).to_contain_text("regra de partida: ocupada, 24,7 °C (nenhum modelo aceito ainda)")
+    await expect(row.locator(".value")).to_have_text("ligado, 23,5 °C")
+    await expect(page.locator("[data-room='hall']")).to_contain_text("não obedece, avisado três vezes")

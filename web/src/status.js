@@ -1,6 +1,7 @@
 // How the agent is: in one line on the live view, whole on its own.
 
 import { $, make } from "./element.js";
+import { roomRow } from "./rooms.js";
 import { number, sizeOf, span, t } from "./text.js";
 
 const STATUS_MS = 5_000;
@@ -41,6 +42,9 @@ export class Status {
     $("status-site").replaceChildren(...(status ? this.#whole(status) : []));
     $("status-lines").replaceChildren(...(status?.lines ?? []).map(lineRow));
     $("status-uplinks").replaceChildren(...(status?.uplinks ?? []).map((each) => this.#uplinkRow(each)));
+    const decisions = status?.control?.decisions ?? [];
+    $("climate-control").hidden = decisions.length === 0;
+    $("climate-rooms").replaceChildren(...decisions.map(roomRow));
     $("status-no-uplink").hidden = (status?.uplinks ?? []).length > 0;
   }
 

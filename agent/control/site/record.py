@@ -121,22 +121,32 @@ class Record:
             "decisions": cycle.decisions,
             "solved": [int(each) for each in cycle.solved],
         }
-        with self._lock, self._transaction() as db:
-            outlook = self._outlook_id(db, cycle)
-            values = (cycle.time_ms, cycle.begin, outlook, packed(data))
+        with self._lock:
+            self._outlook = self._added(cycle, data, memory, quarters)
+
+    def _added(
+        self,
+        cycle: Cycle,
+        data: Mapping[str, Any],
+        memory: Mapping[str, Any],
+        quarters: Iterable[tuple[str, int, bytes]],
+    ) -> tuple[bytes, int]:
+        """The outlook that is in the file now: what was rolled back is not."""
+        with self._transaction() as db:
+            outlook = self._outlook_in(db, cycle)
+            values = (cycle.time_ms, cycle.begin, outlook[1], packed(data))
             db.execute("INSERT INTO cycle (time_ms, begin, outlook, data) VALUES (?, ?, ?, ?)", values)
             db.executemany("INSERT OR REPLACE INTO quarter VALUES (?, ?, ?)", quarters)
             for name, value in memory.items():
                 db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (name, packed(value)))
+        return outlook
 
-    def _outlook_id(self, db: sqlite3.Connection, cycle: Cycle) -> int:
+    def _outlook_in(self, db: sqlite3.Connection, cycle: Cycle) -> tuple[bytes, int]:
         data = packed(cycle.outlook)
-        if data != self._outlook[0]:
-            row = db.execute(
-                "INSERT INTO outlook (time_ms, data) VALUES (?, ?)", (cycle.time_ms, data)
-            ).lastrowid
-            self._outlook = (data, int(row or 0))
-        return self._outlook[1]
+        if data == self._outlook[0]:
+            return self._outlook
+        row = db.execute("INSERT INTO outlook (time_ms, data) VALUES (?, ?)", (cycle.time_ms, data))
+        return data, int(row.lastrowid or 0)
 
     def trim(self, now_ms: int) -> None:
         """Let go what is too old, and the oldest while the file is too big. Once an hour is enough."""

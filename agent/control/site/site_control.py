@@ -126,10 +126,11 @@ class SiteControl:
         return self._wanted.settings
 
     def status(self) -> Mapping[str, Any]:
-        """What each room is doing and why, for people."""
+        """What each unit of each room shall do and why, for people; what was learned of each room."""
+        modes = {room.id: room.mode for room in self._rooms}
         return {
             "last_ms": self._now.time_ms,
-            "rooms": [asdict(decision) for decision in self._now.decisions],
+            "decisions": [asdict(each) | {"mode": modes[each.room]} for each in self._now.decisions],
             "learned": dict(self._loop.verdicts),
         }
 

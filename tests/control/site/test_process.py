@@ -20,6 +20,7 @@ import pytest
 from agent.demo.ambient import AmbientModule, demo_key
 from agent.demo.modbus_line import SimulatedLine
 from agent.demo.site import Site, run_site
+from agent.status_file import read_status
 from tests.conftest import until
 
 CONFIG = """
@@ -112,6 +113,11 @@ class Field:
 
     def unit(self, point: str) -> float:
         return self.site.ac.get(point)
+
+    def reason(self) -> str:
+        """Why, as the agent's status says; that of REST is the same."""
+        decisions = (read_status(self.folder) or {}).get("control", {}).get("decisions", [])
+        return str(decisions[0]["reason"]) if decisions else ""
 
     def decisions(self) -> int:
         file = self.folder / "data" / "control.db"
@@ -212,9 +218,13 @@ async def test_control_goes_on_with_the_store_full_the_server_busy_and_the_broke
     assert "Traceback" not in field.log.read_text()
 
 
-async def test_a_killed_agent_goes_on_after_its_restart(field: Field) -> None:
+async def test_a_killed_agent_goes_on_after_its_restart(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(field.folder))
     await field.start()
     await until(lambda: field.unit("on") == 1 and field.decisions() >= 3, 30)
+    await until(lambda: "no model accepted yet" in field.reason(), 10)
     assert field.unit("mode") == 4
     assert await field.end(signal.SIGKILL) == -signal.SIGKILL
     assert field.unit("on") == 1, "what the unit keeps without us is right without us"

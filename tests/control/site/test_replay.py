@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from agent.control.outline import planned, planner
 from agent.control.planner import Planner
 from agent.control.room import Rung
 from agent.control.site.aside import Aside
-from agent.control.site.record import Record, packed, read_only, unpacked
+from agent.control.site.record import Cycle, Record, packed, read_only, unpacked
 from agent.control.site.replay import Difference, Replayed, replay
 from tests.control.site.places import HOUR_S, MONDAY_S, Place, dispatching, room_options
 
@@ -101,10 +102,24 @@ async def test_old_cycles_go_and_what_is_left_can_be_run_again(tmp_path: Path) -
     assert (found.cycles, found.differing, found.skipped) == (30, 0, 0)
 
 
+def test_an_outlook_that_was_rolled_back_is_written_again(tmp_path: Path) -> None:
+    def cycle(time_ms: int, price: float) -> Cycle:
+        return Cycle(time_ms, begin, {}, {"room": {"price": price}}, [])
+
+    record = Record(tmp_path / "control.db").open()
+    begin = record.begin(0, {})
+    torn = struct.pack("<d", 25.0)
+    with pytest.raises(sqlite3.Error):
+        record.add(cycle(1, 0.5), {}, [("room", 1, torn), ("room", object(), torn)])  # type: ignore[list-item]
+    record.add(cycle(2, 0.5), {}, ())
+    record.add(cycle(3, 0.7), {}, ())
+    kept = [(each.time_ms, each.outlook["room"]["price"]) for each in record.cycles(0, FOREVER_MS)]
+    record.close()
+    assert kept == [(2, 0.5), (3, 0.7)]
+
+
 def test_a_record_that_grows_too_big_loses_its_oldest(tmp_path: Path) -> None:
     import os
-
-    from agent.control.site.record import Cycle
 
     record = Record(tmp_path / "control.db", mb_max=1).open()
     begin = record.begin(0, {})

@@ -83,6 +83,8 @@ async def test_an_observed_room_is_never_commanded(tmp_path: Path) -> None:
         assert not place.written
         assert not place.dispatch.commands
         assert last_of(place.published)["mode"] == 0
+        (said,) = control.status()["decisions"]
+        assert (said["mode"], said["reason"]) == ("observe", decisions[-1].reason)
         assert not any(decision.alarm for decision in decisions)
 
 
@@ -164,7 +166,7 @@ async def test_a_value_that_is_gone_is_kept_with_its_age(place: Place) -> None:
 async def test_a_restart_goes_on_where_it_was(place: Place, tmp_path: Path) -> None:
     async with place.control() as control, dispatching(place):
         await place.minutes(control, 40)
-        before = control.status()["rooms"][0]
+        before = control.status()["decisions"][0]
     place.written.clear()
     again = Place(tmp_path, [room_options()], now_s=place.now_s, values=place.values, temp_c=place.temp_c)
     async with again.control() as control, dispatching(again):
