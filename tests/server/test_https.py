@@ -50,7 +50,7 @@ async def test_who_trusts_the_authority_is_served_and_watches(https: Site, tmp_p
 async def test_who_does_not_is_warned(https: Site) -> None:
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         await https.http.get("/healthz")
-    with pytest.raises(ConnectionError, match="name the authority that signed .* with --ca-file"):
+    with pytest.raises(ConnectionError, match=r"name the authority that signed .* with --ca-file"):
         await Client(https.server.url, "ana", PASSWORD).__aenter__()
 
 
