@@ -47,7 +47,7 @@ def command_work(command: Sequence[str], limits: Limits, folder: Path) -> Work:
 def _argv(command: Sequence[str], limits: Limits) -> list[str]:
     python = sys.executable
     numbers = map(str, (limits.memory_mb, math.ceil(limits.time_s) + 1, os.getpid()))
-    return [python, "-m", "agent.confined", *numbers, python, "-m", "agent", *command]
+    return [python, "-P", "-m", "agent.confined", *numbers, python, "-P", "-m", "agent", *command]
 
 
 async def _heard(child: Process, turn: Turn) -> Outcome:

@@ -80,7 +80,7 @@ class Certificates:
         question = {"folder": str(self._folder), "names": list(self._names()), "now_s": self._clock()}
         try:
             done = subprocess.run(  # noqa: S603 - our own program
-                (sys.executable, "-m", PROGRAM),
+                (sys.executable, "-P", "-m", PROGRAM),
                 input=orjson.dumps(question),
                 capture_output=True,
                 timeout=MAKE_S_MAX,

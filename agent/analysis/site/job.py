@@ -23,7 +23,7 @@ from agent.schedule.child import Limits, Process, Stopped, run_child
 from agent.schedule.options import When
 
 BOOK_FILE = "analysis.db"  # as in `book`, which knows numpy
-ARGV = (sys.executable, "-m", "agent.analysis.site.child")
+ARGV = (sys.executable, "-P", "-m", "agent.analysis.site.child")
 SAID_MAX = 100_000  # frames in one run
 LEARN_S_MAX = 3600.0
 OWN = ("agent", "analysis", "control", "job")
