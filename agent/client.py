@@ -112,7 +112,7 @@ class Client:
         self._renew_s = time.monotonic() + RENEW_SHARE * tokens["expires_in"]
 
     def _trouble(self, error: Exception) -> OSError:
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientSSLError):
             return ConnectionError(
                 f"{self._url}: expected an agent, found something that does not answer like one"
             )

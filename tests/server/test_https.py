@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from agent.client import Client
 from agent.server import ServerOptions
 from agent.tls import Certificates
 from tests.server.conftest import PASSWORD, Site, StartSite, basic, meter
@@ -49,6 +50,8 @@ async def test_who_trusts_the_authority_is_served_and_watches(https: Site, tmp_p
 async def test_who_does_not_is_warned(https: Site) -> None:
     with pytest.raises(aiohttp.ClientConnectorCertificateError):
         await https.http.get("/healthz")
+    with pytest.raises(ConnectionError, match=r"name the authority that signed .* with --ca-file"):
+        await Client(https.server.url, "ana", PASSWORD).__aenter__()
 
 
 async def test_old_tls_is_refused(https: Site) -> None:
