@@ -34,7 +34,7 @@ class RoomState:
 
     `reserve`: the share of the cooling that plans do not count on. `lag_min`: how long the sensor lags.
     `day_ms`: since when this occupied day is counted. `week_kh`: what the last seven days missed, older days
-    forgotten. `led_c`: what a plan that leads aims at. `short_ms`: when units were last seen to be not enough.
+    forgotten. `led_c`: what a leading plan aims at. `short_ms`: when units were last seen not to be enough.
     `still_s`: the longest the reading stood still, forgotten slowly. `cycle_s`: how far apart decisions are.
     """
 
