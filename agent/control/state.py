@@ -33,8 +33,8 @@ class RoomState:
     """`offset_k`: room less set point. `extra_lead_s`, `margin_k`, `rate_k_h`, `reserve`: tuned every day.
 
     `reserve`: the share of the cooling that plans do not count on. `lag_min`: how long the sensor lags.
-    `week_kh`: what the last seven days missed, older days forgotten. `led_c`: what a plan that leads aims at.
-    `short_ms`: when the units were last seen to be not enough.
+    `day_ms`: since when this occupied day is counted. `week_kh`: what the last seven days missed, older days
+    forgotten. `led_c`: what a leading plan aims at. `short_ms`: when units were last seen not to be enough.
     `still_s`: the longest the reading stood still, forgotten slowly. `cycle_s`: how far apart decisions are.
     """
 
@@ -72,6 +72,7 @@ class RoomState:
     start_ms: int | None = None
     was_open: bool = False
     opened_ms: int | None = None
+    day_ms: int = 0
     missed_kh: float = 0.0
     late_kh: float = 0.0
     day_max_k: float = -20.0

@@ -33,7 +33,8 @@ SATURATED = 0.92
 OPENING_S = 2700.0
 LATE_KH, MISSED_KH = (0.015, 0.06), (0.02, 0.07)
 """K.h too warm at the start of a day, and later in it: below, a little less caution; above, more."""
-WEEK_KH, WEEK_MS = 0.3, 7 * 86_400_000
+DAY_MS = 86_400_000
+WEEK_KH, WEEK_MS = 0.3, 7 * DAY_MS
 """What a week may miss as the sensor shows it, where the bar is 0.5 of the air: days that are well each may
 not add up to a week that is not, so what a day may miss before it is answered shrinks as this is used up."""
 FALLS_K = 0.15
@@ -195,6 +196,9 @@ def daily(
     _start(room, state, temp_c, now_ms)
     if opened and not state.was_open:
         _opening(room, state, temp_c, now_ms)
+    elif opened and now_ms - state.day_ms >= DAY_MS:
+        _closing(state, now_ms)  # a room that never closes learns from day to day like any other
+        _new_day(state, now_ms)
     if opened and temp_c is not None and state.opened_ms is not None:
         above_k = air_c(state, temp_c) - room.band_c[1]
         missed_kh = max(above_k, 0.0) * elapsed_s / 3600
@@ -242,11 +246,16 @@ def _pace(state: RoomState, temp_c: float, now_ms: int) -> None:
 
 def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
     """The day begins; where the start has not got there, its pace is what it did."""
-    state.opened_ms, state.missed_kh, state.late_kh, state.short_kh = now_ms, 0.0, 0.0, 0.0
-    state.day_max_k, state.day_led = NEVER_K, False
+    _new_day(state, now_ms)
+    state.opened_ms = now_ms
     state.opened_warm_k = 0.0 if temp_c is None else temp_c - (room.band_c[1] - state.margin_k)
     if temp_c is not None and temp_c > room.band_c[1]:
         _pace(state, temp_c, now_ms)
+
+
+def _new_day(state: RoomState, now_ms: int) -> None:
+    state.day_ms, state.missed_kh, state.late_kh, state.short_kh = now_ms, 0.0, 0.0, 0.0
+    state.day_max_k, state.day_led = NEVER_K, False
 
 
 def _closing(state: RoomState, now_ms: int) -> None:
@@ -257,7 +266,8 @@ def _closing(state: RoomState, now_ms: int) -> None:
     spare_k = min(max(-state.day_max_k - SPARE_K, 0.0), 2.0) if state.day_max_k > NEVER_K else 0.0
     left = _left_of_week(state, now_ms)
     _tune_reserve(state, spare_k)
-    _tune_start(state, left)
+    if state.opened_ms == state.day_ms:
+        _tune_start(state, left)
     _tune_margin(state, left, spare_k)
 
 

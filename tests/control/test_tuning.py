@@ -158,3 +158,17 @@ def test_at_the_limit_only_after_twenty_minutes(metered: bool) -> None:
     state.temps = (22.5,) * 5
     idle = RoomSeen(power_w=Seen(300.0) if metered else None)
     assert not tuning.at_limit(state, idle, 22 * MINUTE, 1000.0)
+
+
+def test_a_room_that_never_closes_learns_from_day_to_day() -> None:
+    """Once its comfort bar was missed for ever: margin and reserve were tuned only where a day ended."""
+    state = RoomState()
+    extra_s, margins = state.extra_lead_s, []
+    for minute in range(4 * 1440):
+        now_ms, warm_c = 10**12 + minute * MINUTE, ROOM.band_c[1] + 0.01
+        tuning.daily(ROOM, state, OPEN, temp_c=warm_c, now_ms=now_ms, elapsed_s=60.0)
+        if minute % 1440 == 0:
+            margins.append(state.margin_k)
+    assert margins[0] < margins[1] < margins[2] < margins[3]
+    assert state.missed_kh < 0.25, "of one day"
+    assert state.extra_lead_s == extra_s, "there was no start to learn from"
