@@ -74,7 +74,7 @@ class Outlooks:
         """The outlook of each room."""
         almanac = self._of(now_ms)
         quarter = now_ms // QUARTER_MS
-        key = (quarter, id(almanac), self.load.peak_w)
+        key = (quarter, almanac, self.load.peak_w)
         if self._made[0] != key:
             self._made = (key, self._outlooks(almanac, quarter - almanac.first))
         return self._made[1]
