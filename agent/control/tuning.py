@@ -46,6 +46,8 @@ SPARE_K, SPARE_SHARE, NEVER_K = 0.4, 0.25, -20.0
 """A day that was never warmer than this below the top of the band asked for less margin than it got, if that
 was much, and less reserve if a plan led it for want of cooling."""
 MARGIN_USUAL_K = 0.5
+ALWAYS_OPEN_K = 0.3
+"""The least margin of a room that never closes: three times the hours add up what no sensor shows."""
 
 
 def remember(state: RoomState, temp_c: float | None, now_ms: int) -> None:
@@ -197,7 +199,7 @@ def daily(
     if opened and not state.was_open:
         _opening(room, state, temp_c, now_ms)
     elif opened and now_ms - state.day_ms >= DAY_MS:
-        _closing(state, now_ms)  # a room that never closes learns from day to day like any other
+        _closing(state, now_ms, shuts=False)  # a room that never closes learns from day to day
         _new_day(state, now_ms)
     if opened and temp_c is not None and state.opened_ms is not None:
         above_k = air_c(state, temp_c) - room.band_c[1]
@@ -258,7 +260,7 @@ def _new_day(state: RoomState, now_ms: int) -> None:
     state.day_max_k, state.day_led = NEVER_K, False
 
 
-def _closing(state: RoomState, now_ms: int) -> None:
+def _closing(state: RoomState, now_ms: int, *, shuts: bool = True) -> None:
     """What the day missed: at its start a matter of the head start, later of the margin and the reserve.
 
     The reserve is cooling that plans do not count on: it acts only on days when the unit may not be enough.
@@ -266,9 +268,9 @@ def _closing(state: RoomState, now_ms: int) -> None:
     spare_k = min(max(-state.day_max_k - SPARE_K, 0.0), 2.0) if state.day_max_k > NEVER_K else 0.0
     left = _left_of_week(state, now_ms)
     _tune_reserve(state, spare_k)
-    if state.opened_ms == state.day_ms:
+    if shuts and state.opened_ms == state.day_ms:
         _tune_start(state, left)
-    _tune_margin(state, left, spare_k)
+    _tune_margin(state, left, spare_k, MARGIN_K[0] if shuts else min(state.margin_k, ALWAYS_OPEN_K))
 
 
 def _left_of_week(state: RoomState, now_ms: int) -> float:
@@ -301,7 +303,7 @@ def _tune_start(state: RoomState, left: float) -> None:
     state.extra_lead_s = min(max(state.extra_lead_s, low), high)
 
 
-def _tune_margin(state: RoomState, left: float, spare_k: float) -> None:
+def _tune_margin(state: RoomState, left: float, spare_k: float, low: float) -> None:
     least, most = MISSED_KH[0] * left, max(MISSED_KH[1] * left, MISSED_KH[0])
     missed_kh = state.missed_kh + 0.5 * state.short_kh
     if missed_kh > most:
@@ -310,5 +312,4 @@ def _tune_margin(state: RoomState, left: float, spare_k: float) -> None:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
         most_k = state.margin_k - MARGIN_USUAL_K
         state.margin_k -= max(0.03, 0.1 * most_k, SPARE_SHARE * min(spare_k, most_k))
-    low, high = MARGIN_K
-    state.margin_k = min(max(state.margin_k, low), high)
+    state.margin_k = min(max(state.margin_k, low), MARGIN_K[1])

@@ -171,4 +171,8 @@ def test_a_room_that_never_closes_learns_from_day_to_day() -> None:
             margins.append(state.margin_k)
     assert margins[0] < margins[1] < margins[2] < margins[3]
     assert state.missed_kh < 0.25, "of one day"
+    for minute in range(4 * 1440, 20 * 1440):
+        now_ms, cool_c = 10**12 + minute * MINUTE, ROOM.band_c[1] - 0.3
+        tuning.daily(ROOM, state, OPEN, temp_c=cool_c, now_ms=now_ms, elapsed_s=60.0)
+    assert margins[0] <= state.margin_k < margins[3], "less again, but never less than at first"
     assert state.extra_lead_s == extra_s, "there was no start to learn from"
