@@ -47,6 +47,8 @@ class Door:
             if await asyncio.to_thread(refusal, self._folder):
                 raise
             self._failed(error)
+        except Exception as error:
+            self._broke(error)
         return self
 
     async def __aexit__(
@@ -74,9 +76,8 @@ class Door:
                 await self._serve()
             except OSError as error:
                 self._failed(error)
-            except Exception as error:  # a bug in serving must not end the reading of the meters
-                log.exception("server: it failed and is opened again")
-                self._failed(error)
+            except Exception as error:
+                self._broke(error)
             await self._sleep(self._backoff.wait_s(self._episode.failures))
 
     async def _open(self) -> None:
@@ -95,6 +96,12 @@ class Door:
             self._server = None
             await server.__aexit__(None, None, None)
             raise
+
+    def _broke(self, error: Exception) -> None:
+        """A bug in serving, or files of a newer agent, must not end the reading of the meters."""
+        if not self._episode.failures:
+            log.error("server: it failed and is opened again", exc_info=error)
+        self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         self._reason = describe(error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
@@ -74,6 +75,21 @@ async def test_files_that_cannot_be_opened_are_said_and_tried_again(tmp_path: Pa
     async with kept_open(tmp_path) as (door, _):
         (trouble,) = door.troubles()
         assert "identity.db: cannot be opened" in trouble
+        (tmp_path / "identity.db").unlink()
+        await until(lambda: not door.troubles(), 10)
+        assert await answers(door.url)
+
+
+async def test_files_of_a_newer_agent_cost_the_page_and_not_the_agent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "identity.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    async with kept_open(tmp_path) as (door, made):
+        (trouble,) = door.troubles()
+        assert "install the newer agent again" in trouble
+        await until(lambda: len(made) > 3, 10)
+        assert caplog.text.count("Traceback") == 1
         (tmp_path / "identity.db").unlink()
         await until(lambda: not door.troubles(), 10)
         assert await answers(door.url)
