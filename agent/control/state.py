@@ -74,6 +74,7 @@ class RoomState:
     opened_ms: int | None = None
     day_ms: int = 0
     missed_kh: float = 0.0
+    answered_kh: float = 0.0
     late_kh: float = 0.0
     day_max_k: float = -20.0
     day_led: bool = False

@@ -33,6 +33,8 @@ SATURATED = 0.92
 OPENING_S = 2700.0
 LATE_KH, MISSED_KH = (0.015, 0.06), (0.02, 0.07)
 """K.h too warm at the start of a day, and later in it: below, a little less caution; above, more."""
+ANSWERED_KH, ANSWER_K_PER_KH = 0.1, 0.7
+"""What a day has missed is answered by margin: each time it is so much more at once, the rest at its end."""
 DAY_MS = 86_400_000
 WEEK_KH, WEEK_MS = 0.3, 7 * DAY_MS
 """What a week may miss as the sensor shows it, where the bar is 0.5 of the air: days that are well each may
@@ -217,9 +219,18 @@ def daily(
                 state.short_ms = now_ms
         else:
             state.missed_kh += missed_kh
+            _answer(state)
     if state.was_open and not opened:
         _closing(state, now_ms)
     state.was_open = opened
+
+
+def _answer(state: RoomState) -> None:
+    """An odd day is not left as it is until it is over."""
+    if state.missed_kh - state.answered_kh > ANSWERED_KH:
+        more_k = ANSWER_K_PER_KH * (state.missed_kh - state.answered_kh)
+        state.margin_k = min(state.margin_k + more_k, MARGIN_K[1])
+        state.answered_kh = state.missed_kh
 
 
 def _start(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
@@ -257,7 +268,7 @@ def _opening(room: Room, state: RoomState, temp_c: float | None, now_ms: int) ->
 
 def _new_day(state: RoomState, now_ms: int) -> None:
     state.day_ms, state.missed_kh, state.late_kh, state.short_kh = now_ms, 0.0, 0.0, 0.0
-    state.day_max_k, state.day_led = NEVER_K, False
+    state.day_max_k, state.day_led, state.answered_kh = NEVER_K, False, 0.0
 
 
 def _closing(state: RoomState, now_ms: int, *, shuts: bool = True) -> None:
@@ -307,7 +318,7 @@ def _tune_margin(state: RoomState, left: float, spare_k: float, low: float) -> N
     least, most = MISSED_KH[0] * left, max(MISSED_KH[1] * left, MISSED_KH[0])
     missed_kh = state.missed_kh + 0.5 * state.short_kh
     if missed_kh > most:
-        state.margin_k += min(0.02 + 0.7 * missed_kh, 1.0)
+        state.margin_k += min(0.02 + ANSWER_K_PER_KH * (missed_kh - state.answered_kh), 1.0)
     elif missed_kh < least:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
         most_k = state.margin_k - MARGIN_USUAL_K

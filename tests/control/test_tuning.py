@@ -67,6 +67,23 @@ def day(state: RoomState, temp_c: float, *, limit: bool) -> None:
     tuning.daily(ROOM, state, SHUT, temp_c=temp_c, now_ms=480 * MINUTE, elapsed_s=60.0)
 
 
+def test_an_odd_day_is_answered_before_it_is_over() -> None:
+    """Three hours at 0.3 K too much are answered, and the night adds only what is left."""
+    state = RoomState()
+    by_hour = []
+    for minute in range(360):
+        if minute % 60 == 0:
+            by_hour.append(state.margin_k)
+        warm = 25.3 if minute < 180 else 24.0
+        tuning.daily(ROOM, state, OPEN, temp_c=warm, now_ms=minute * MINUTE, elapsed_s=60.0)
+    assert by_hour[1] == RoomState().margin_k, "the beginning is the head start's matter"
+    assert by_hour[1] < by_hour[2] < by_hour[3] == by_hour[5]
+    missed_kh, so_far = state.missed_kh, state.margin_k
+    tuning.daily(ROOM, state, SHUT, temp_c=24.0, now_ms=360 * MINUTE, elapsed_s=60.0)
+    assert state.margin_k - so_far < 0.02 + tuning.ANSWER_K_PER_KH * tuning.ANSWERED_KH
+    assert state.margin_k == pytest.approx(RoomState().margin_k + 0.02 + 0.7 * missed_kh)
+
+
 def test_what_is_missed_at_the_limit_is_put_in_reserve() -> None:
     able, unable = RoomState(), RoomState()
     day(able, 25.3, limit=False)
