@@ -90,7 +90,7 @@ async def test_jobs_and_plugins_beside_a_running_agent(tmp_path: Path, free_port
         ]
         async with Runs(tmp_path / "data" / "jobs.db") as runs:
             async with asyncio.timeout(10):
-                while not (await runs.standings())["prices"].paused:
+                while not ((found := (await runs.standings()).get("prices")) and found.paused):
                     await asyncio.sleep(0.1)
         ended = await command("job", "list", "config.toml", folder=tmp_path)
         assert "paused" in ended.out

@@ -24,6 +24,7 @@ async def test_values_change_and_say_unit_age_and_quality(office: Office, visito
     await office.user()
     page = await visitor.entered()
     value = page.locator("[data-id='meter.power_total'] .value")
+    await expect(value).to_have_text(re.compile(r"\d"))
     before = await value.inner_text()
     await expect(value).not_to_have_text(before)
     assert watts(await value.inner_text()) > watts(before)
