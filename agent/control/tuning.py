@@ -33,8 +33,9 @@ SATURATED = 0.92
 OPENING_S = 2700.0
 LATE_KH, MISSED_KH = (0.015, 0.06), (0.02, 0.07)
 """K.h too warm at the start of a day, and later in it: below, a little less caution; above, more."""
-ANSWERED_KH, ANSWER_K_PER_KH = 0.1, 0.7
-"""What a day has missed is answered by margin: each time it is so much more at once, the rest at its end."""
+ANSWERED_KH, ANSWER_K_PER_KH, DAY_K_MAX = 0.1, 0.7, 1.0
+"""What a day has missed is answered by margin: each time it is so much more at once, the rest at its end. A
+day's answer is bounded: a window that stood open says little of other days."""
 DAY_MS = 86_400_000
 WEEK_KH, WEEK_MS = 0.3, 7 * DAY_MS
 """What a week may miss as the sensor shows it, where the bar is 0.5 of the air: days that are well each may
@@ -228,9 +229,14 @@ def daily(
 def _answer(state: RoomState) -> None:
     """An odd day is not left as it is until it is over."""
     if state.missed_kh - state.answered_kh > ANSWERED_KH:
-        more_k = ANSWER_K_PER_KH * (state.missed_kh - state.answered_kh)
+        more_k = _answer_k(state.missed_kh) - _answer_k(state.answered_kh)
         state.margin_k = min(state.margin_k + more_k, MARGIN_K[1])
         state.answered_kh = state.missed_kh
+
+
+def _answer_k(missed_kh: float) -> float:
+    """What a day's margin gains by what it has missed so far."""
+    return min(0.02 + ANSWER_K_PER_KH * missed_kh, DAY_K_MAX) if missed_kh else 0.0
 
 
 def _start(room: Room, state: RoomState, temp_c: float | None, now_ms: int) -> None:
@@ -318,7 +324,7 @@ def _tune_margin(state: RoomState, left: float, spare_k: float, low: float) -> N
     least, most = MISSED_KH[0] * left, max(MISSED_KH[1] * left, MISSED_KH[0])
     missed_kh = state.missed_kh + 0.5 * state.short_kh
     if missed_kh > most:
-        state.margin_k += min(0.02 + ANSWER_K_PER_KH * (missed_kh - state.answered_kh), 1.0)
+        state.margin_k += _answer_k(missed_kh) - _answer_k(state.answered_kh)
     elif missed_kh < least:
         # A unit that is not enough wants a cold room at noon; what one odd day asked for is soon forgotten.
         most_k = state.margin_k - MARGIN_USUAL_K

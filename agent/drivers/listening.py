@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -93,7 +94,7 @@ class Speaker:
         self._missing.failed(f"does not send {', '.join(points)[:80]}, which its profile has")
 
 
-class Listening(ReadOnly):
+class Listening(ReadOnly, ABC):
     """What drivers of such lines share; each says how its line is `_opened`, and left when `run` ends."""
 
     def __init__(
@@ -133,9 +134,9 @@ class Listening(ReadOnly):
             "devices": {speaker.name: dict(speaker.counters) for speaker in self._speakers},
         }
 
+    @abstractmethod
     def _opened(self, publish: Publish) -> AbstractAsyncContextManager[Gone]:
         """The line, open: what comes is published, what ends it ends `gone`. OSError: it cannot be had."""
-        raise NotImplementedError
 
     def _fell_silent(self) -> None:
         """Called when a device fell silent."""

@@ -42,7 +42,7 @@ class Door:
     async def __aenter__(self) -> Self:
         """Open it, if that can be now. OSError if the disk refuses."""
         try:
-            await self._open()
+            self._server = await self._open()
         except OSError as error:
             if await asyncio.to_thread(refusal, self._folder):
                 raise
@@ -71,25 +71,24 @@ class Door:
         while True:
             try:
                 if self._server is None:
-                    await self._open()
+                    self._server = await self._open()
                     self.announce()
-                await self._serve()
+                await self._serve(self._server)
             except OSError as error:
                 self._failed(error)
             except Exception as error:
                 self._broke(error)
             await self._sleep(self._backoff.wait_s(self._episode.failures))
 
-    async def _open(self) -> None:
+    async def _open(self) -> Server:
         server = self._make()
         await server.__aenter__()
-        self._server, self.url = server, server.url
+        self.url = server.url
         self._episode.ended()
+        return server
 
-    async def _serve(self) -> None:
+    async def _serve(self, server: Server) -> None:
         """Until that fails; then it is closed."""
-        assert self._server is not None  # noqa: S101
-        server = self._server
         try:
             await server.served()
         except Exception:
